@@ -1,0 +1,95 @@
+/**
+ * The typed configuration that every process is built from.
+ *
+ * It comes from one `config.yaml` in Quay's documented shape, and from the environment. `load.ts` reads and validates;
+ * what stands here is only the result: complete (defaults are filled in) and immutable, so nobody needs to ask twice.
+ */
+
+/** Which process is being started; decides which part of the file is kept. */
+export type Role = 'gateway' | 'storage-proxy' | 'worker' | 'cli';
+
+/** A host and port to listen on or to connect to. */
+export interface Address {
+  /** An IPv4 or IPv6 address (without brackets) or a host name. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** One location (`DISTRIBUTED_STORAGE_CONFIG`), as gateways and workers know it: without its engine's arguments. */
+export interface LocationConfig {
+  /** For example `usstorage`. */
+  readonly name: string;
+  /** `host:port` of each of its storage-proxy nodes (`ENTREPOT_LOCATIONS.<name>.nodes`). May be empty in a storage-proxy. */
+  readonly nodes: readonly string[];
+}
+
+/** The location that a storage-proxy owns, with the arguments that only it may know. */
+export interface OwnedLocation {
+  readonly name: string;
+  /** Quay's driver name, for example `LocalStorage`. */
+  readonly driver: string;
+  /** The driver's arguments as they stand in the file; each engine validates its own. Holds credentials: never log it. */
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+/** How to reach PostgreSQL. */
+export interface DatabaseConfig {
+  /** `DB_URI`, normalised to `postgresql://…`; may name several hosts, separated by commas. Holds a password: never log it. */
+  readonly url: string;
+  /** `DB_LISTEN_URI`: where LISTEN works (not through pgbouncer). The same as `url` if absent. */
+  readonly listenUrl: string;
+  /** `ENTREPOT_DB_POOL_SIZE`: connections per process at most. */
+  readonly poolSize: number;
+}
+
+/** How to reach Redis (`USER_EVENTS_REDIS`, or else `BUILDLOGS_REDIS`). */
+export interface RedisConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly password: string | undefined;
+  readonly db: number;
+  readonly tls: boolean;
+}
+
+/** What callers without an account may do; `undefined`: nothing is opened, and the gateway serves its own machine only. */
+export type AnonymousAccess = 'none' | 'pull' | 'push';
+
+/** Everything a process may want to know, validated. */
+export interface Config {
+  readonly role: Role;
+  /** `SERVER_HOSTNAME`, as clients see the registry; undefined if absent. */
+  readonly serverHostname: string | undefined;
+  /** `DB_URI` and its relatives. Undefined only for a storage-proxy, which has no database. */
+  readonly database: DatabaseConfig | undefined;
+  readonly redis: RedisConfig | undefined;
+  /** All locations, in the order of `DISTRIBUTED_STORAGE_CONFIG`. */
+  readonly locations: readonly LocationConfig[];
+  /** All location names in this process's order of preference: those of the preference first, the others in config order. */
+  readonly preference: readonly string[];
+  /** `DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS`: where every blob must be; all locations if absent. */
+  readonly defaultLocations: readonly string[];
+  /** `FEATURE_STORAGE_REPLICATION`. */
+  readonly replication: boolean;
+  /** `LIBRARY_NAMESPACE`: the namespace of repositories whose name has one component. */
+  readonly libraryNamespace: string;
+  /** `MAXIMUM_LAYER_SIZE` in bytes. */
+  readonly maximumLayerSize: number;
+  /** `ENTREPOT_MAXIMUM_MANIFEST_SIZE` in bytes. */
+  readonly maximumManifestSize: number;
+  /** `ENTREPOT_ANONYMOUS_ACCESS`; undefined if absent. */
+  readonly anonymousAccess: AnonymousAccess | undefined;
+  /** `ENTREPOT_GATEWAY_LISTEN`. */
+  readonly gatewayListen: Address;
+  /** `ENTREPOT_STORAGE_PROXY_LISTEN`. */
+  readonly storageProxyListen: Address;
+  /** `ENTREPOT_WORKER_LISTEN`: health, and the Admin service. */
+  readonly workerListen: Address;
+  /** `ENTREPOT_WORKER_LOCATIONS`: the locations that this worker copies blobs to; the first of the preference if absent. */
+  readonly workerLocations: readonly string[];
+  /** `ENTREPOT_WORKER_CONCURRENCY`: how many blobs a worker copies at a time. */
+  readonly workerConcurrency: number;
+  /** The location that this storage-proxy owns; undefined in every other role. */
+  readonly owned: OwnedLocation | undefined;
+  /** `ENTREPOT_LOG_LEVEL`. */
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
