@@ -1,5 +1,5 @@
 /** The client side of unary calls, and what every call carries: a deadline, a cancellation and the request's trace id. */
-import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from '@grpc/grpc-js';
+import { type CallOptions, type ClientUnaryCall, Metadata, type requestCallback } from '@grpc/grpc-js';
 import { fail, fromServiceError } from './errors.js';
 
 /** What a caller may say about a call. */
@@ -13,11 +13,16 @@ export interface CallContext {
 /** How long a unary call may take when its caller says nothing else, in milliseconds. */
 const DEFAULT_DEADLINE_MS = 15_000;
 
-type UnaryMethod<Request, Response> = (
+/**
+ * A method of a generated client. Of its overloads this is the last, the one that TypeScript infers types from; it is
+ * called by the longest.
+ */
+type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
+type FullUnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
   options: CallOptions,
-  callback: (error: ServiceError | null, response?: Response) => void,
+  callback: requestCallback<Response>,
 ) => ClientUnaryCall;
 
 /**
@@ -35,12 +40,17 @@ export function callUnary<Request, Response>(
     if (signal?.aborted) return reject(fail.cancelled());
     const options: CallOptions = deadlineMs === Number.POSITIVE_INFINITY ? {} : { deadline: Date.now() + deadlineMs };
     const cancel = () => call.cancel();
-    const call = method(request, callMetadata(context), options, (error, response) => {
-      signal?.removeEventListener('abort', cancel);
-      if (error) reject(fromServiceError(error));
-      else if (response === undefined) reject(fail.unsupported('the server answered nothing'));
-      else resolve(response);
-    });
+    const call = (method as unknown as FullUnaryMethod<Request, Response>)(
+      request,
+      callMetadata(context),
+      options,
+      (error, response) => {
+        signal?.removeEventListener('abort', cancel);
+        if (error) reject(fromServiceError(error));
+        else if (response === undefined) reject(fail.unsupported('the server answered nothing'));
+        else resolve(response);
+      },
+    );
     signal?.addEventListener('abort', cancel);
   });
 }

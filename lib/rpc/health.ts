@@ -1,5 +1,12 @@
 /** The client side of grpc.health.v1. */
-import { Client, type ClientReadableStream, type MethodDefinition, type ServiceError } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  Client,
+  type ClientReadableStream,
+  type Metadata,
+  type MethodDefinition,
+  type requestCallback,
+} from '@grpc/grpc-js';
 import { service } from 'grpc-health-check';
 import { callUnary } from './call.js';
 import { channelCredentials, channelOptions, NEAR_WINDOW } from './channel.js';
@@ -25,21 +32,22 @@ export async function checkHealth(address: string, service: string, timeoutMs: n
 }
 
 function askHealth(client: Client, service: string, timeoutMs: number): Promise<HealthAnswer> {
-  return callUnary<{ service: string }, HealthAnswer>(
-    (request, metadata, options, callback) =>
-      client.makeUnaryRequest(
-        check.path,
-        check.requestSerialize,
-        check.responseDeserialize as (bytes: Buffer) => HealthAnswer,
-        request,
-        metadata,
-        options,
-        callback as (error: ServiceError | null, value?: HealthAnswer) => void,
-      ),
-    { service },
-    {},
-    timeoutMs,
-  );
+  const ask = (
+    request: { service: string },
+    metadata: Metadata,
+    options: CallOptions,
+    callback: requestCallback<HealthAnswer>,
+  ) =>
+    client.makeUnaryRequest(
+      check.path,
+      check.requestSerialize,
+      check.responseDeserialize as (bytes: Buffer) => HealthAnswer,
+      request,
+      metadata,
+      options,
+      callback,
+    );
+  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
 }
 
 /** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */
