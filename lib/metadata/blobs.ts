@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import type { Database } from './database.js';
+import { OutageMemory } from './outage.js';
 import { asTexts } from './row.js';
 import { type MetadataSettings, namePair } from './settings.js';
 
@@ -13,9 +14,16 @@ export interface FoundBlob {
   readonly locations: readonly string[];
 }
 
+/** Whether the repository exists, and the blob if it has it. */
+export interface BlobAnswer {
+  readonly repositoryKnown: boolean;
+  readonly blob?: FoundBlob;
+}
+
 export class Blobs {
   readonly #db: Database;
   readonly #settings: MetadataSettings;
+  readonly #outage = new OutageMemory<BlobAnswer>();
 
   constructor(db: Database, settings: MetadataSettings) {
     this.#db = db;
@@ -23,7 +31,12 @@ export class Blobs {
   }
 
   /** Looks a blob up in a repository: one query, all that a pull needs. */
-  async find(repository: RepositoryName, digest: Digest): Promise<{ repositoryKnown: boolean; blob?: FoundBlob }> {
+  find(repository: RepositoryName, digest: Digest): Promise<BlobAnswer> {
+    const ask = () => this.#ask(repository, digest);
+    return this.#outage.bridge(`${repository}@${digest}`, ask, answer => answer.blob !== undefined);
+  }
+
+  async #ask(repository: RepositoryName, digest: Digest): Promise<BlobAnswer> {
     const [row] = await this.#db.query(
       `select s.image_size,
               array(select l.name from imagestorageplacement p join imagestoragelocation l on l.id = p.location_id

@@ -5,6 +5,7 @@ import type { ManifestFacts } from '../oci/manifest.js';
 import type { RepositoryName, Tag } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import type { Database } from './database.js';
+import { OutageMemory } from './outage.js';
 import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
 import { type MetadataSettings, namePair } from './settings.js';
 
@@ -20,12 +21,19 @@ export interface FoundManifest {
   readonly bytes: Buffer | undefined;
 }
 
+/** Whether the repository exists, and the manifest if it has it. */
+export interface ManifestAnswer {
+  readonly repositoryKnown: boolean;
+  readonly manifest?: FoundManifest;
+}
+
 /** What became of a push. */
 export type Put = { readonly kind: 'stored' } | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] };
 
 export class Manifests {
   readonly #db: Database;
   readonly #settings: MetadataSettings;
+  readonly #outage = new OutageMemory<ManifestAnswer>();
 
   constructor(db: Database, settings: MetadataSettings) {
     this.#db = db;
@@ -36,11 +44,13 @@ export class Manifests {
    * Looks a manifest up: one query. `known` is a digest whose bytes the caller has: if it is the answer, its bytes are
    * not sent again.
    */
-  async find(
-    repository: RepositoryName,
-    reference: Reference,
-    known?: Digest,
-  ): Promise<{ repositoryKnown: boolean; manifest?: FoundManifest }> {
+  find(repository: RepositoryName, reference: Reference, known?: Digest): Promise<ManifestAnswer> {
+    const name = 'tag' in reference ? `:${reference.tag}` : `@${reference.digest}`;
+    const ask = () => this.#ask(repository, reference, known);
+    return this.#outage.bridge(repository + name, ask, answer => answer.manifest !== undefined);
+  }
+
+  async #ask(repository: RepositoryName, reference: Reference, known: Digest | undefined): Promise<ManifestAnswer> {
     const byTag = 'tag' in reference;
     const wanted = byTag
       ? `(tag t join manifest m on m.id = t.manifest_id and t.name = $3 and t.lifetime_end_ms is null)

@@ -66,12 +66,12 @@ export class Replication {
   /** How long, in milliseconds, until the next copy for these locations is due; undefined if there is none. */
   async nextDueMs(targets: readonly string[]): Promise<number | undefined> {
     const [row] = await this.#db.query(
-      `select greatest(0, extract(epoch from min(next_attempt_at) - now()) * 1000)::bigint as ms from replication
-        where location_id in (select id from imagestoragelocation where name = any ($1))`,
+      `select greatest(0, extract(epoch from next_attempt_at - now()) * 1000)::bigint as ms from replication
+        where location_id in (select id from imagestoragelocation where name = any ($1)) order by next_attempt_at limit 1`,
       [targets],
       { repeatable: true },
     );
-    return row?.ms === null || row?.ms === undefined ? undefined : asSize(row.ms);
+    return row && asSize(row.ms);
   }
 
   /** Renews claims. Answers those that are still held. */

@@ -28,12 +28,14 @@ create or replace function finish_upload(
   p_digest text, p_size bigint, p_location text, p_required text[], p_trace text
 ) returns boolean language plpgsql as $$
 declare
-  repo integer := repository_id(p_namespace, p_name);
+  repo integer;
 begin
-  delete from blobupload
-   where uuid = p_uuid and repository_id = repo
-     and case when p_writer is null then byte_count = p_byte_count and (lease_until is null or lease_until < now())
-              else writer = p_writer end;
+  delete from blobupload b using repository r, "user" u
+   where b.uuid = p_uuid and r.id = b.repository_id and u.id = r.namespace_user_id
+     and u.username = p_namespace and r.name = p_name
+     and case when p_writer is null then b.byte_count = p_byte_count and (b.lease_until is null or b.lease_until < now())
+              else b.writer = p_writer end
+  returning b.repository_id into repo;
   if not found then
     return false;
   end if;

@@ -25,13 +25,15 @@ create or replace function put_manifest(
   p_blobs text[], p_children text[], p_tags text[], p_required text[], p_trace text
 ) returns text[] language plpgsql as $$
 declare
-  repo integer := repository_id(p_namespace, p_name);
-  kind integer := mediatype_id(p_media_type);
+  repo integer;
+  kind integer;
   blobs bigint[];
   missing text[];
   stored bigint;
   each_tag text;
 begin
+  select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
+   where u.username = p_namespace and r.name = p_name;
   -- Locked in one order by everybody, and against deletion until this transaction has linked them.
   select coalesce(array_agg(locked.id), '{}') into blobs from (
     select s.id from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
@@ -44,6 +46,8 @@ begin
     return missing;
   end if;
 
+  repo := coalesce(repo, repository_id(p_namespace, p_name));
+  kind := mediatype_id(p_media_type);
   insert into manifest (repository_id, digest, media_type_id, manifest_bytes, config_media_type, layers_compressed_size,
                         subject, artifact_type, annotations)
   values (repo, p_digest, kind, p_bytes, p_config_media_type, p_layers_size, p_subject, p_artifact_type, p_annotations)
