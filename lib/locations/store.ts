@@ -1,0 +1,321 @@
+/**
+ * The storage contract from the caller's side: the methods of an engine, over gRPC.
+ *
+ * `RemoteStore` has the names and shapes of the engine interface in the storage-proxy, so that one contract suite
+ * judges both. It knows nothing of health or choice: which node a call goes to is decided by the `Route` it is given.
+ */
+import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage/v1/AppendUploadRequest.js';
+import type { AppendUploadResponse__Output } from '../../proto/generated/entrepot/storage/v1/AppendUploadResponse.js';
+import type { DescribeResponse__Output } from '../../proto/generated/entrepot/storage/v1/DescribeResponse.js';
+import type { ListBlobsResponse__Output } from '../../proto/generated/entrepot/storage/v1/ListBlobsResponse.js';
+import type { ReadBlobResponse__Output } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
+import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import { type Digest, type DigestAlgorithm, parseDigest } from '../oci/digest.js';
+import { asSize } from '../oci/size.js';
+import { type CallContext, callMetadata, callUnary } from '../rpc/call.js';
+import { FRAME_BYTES } from '../rpc/channel.js';
+import { fail, fromServiceError, fromStatusMessage, hasReason, type StatusError } from '../rpc/errors.js';
+import { messageWriter, readMessages } from '../rpc/stream.js';
+
+/** Bytes of an upload that survive the node, and the opaque session with which any node goes on after them. */
+export interface Checkpoint {
+  readonly offset: number;
+  readonly session: Buffer;
+}
+
+/** A blob that is being read; `size` is the whole blob's, whatever part is read. Iterate, or abort the call's signal. */
+export interface BlobBody {
+  readonly size: number;
+  readonly bytes: AsyncIterable<Buffer>;
+}
+
+export interface BlobEntry {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly modifiedMs: number;
+}
+
+/** The outcome of one blob of a batch. */
+export type BatchItem<T> = { readonly value: T } | { readonly error: StatusError };
+
+/** What a call needs from a node: reading goes on when a store cannot be written to. */
+export type Need = 'read' | 'write';
+
+/** Decides which node a call goes to. */
+export interface Route {
+  /** Runs `operation` on a node; on a transient failure it may run it again on another. */
+  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
+  /** Runs `operation` on one node, once: its input cannot be had a second time. */
+  oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
+}
+
+/** A route that always leads to one node. */
+export function routeTo(stub: StorageClient): Route {
+  return { anyNode: (_need, operation) => operation(stub), oneNode: (_need, operation) => operation(stub) };
+}
+
+/** A reader that asks for data and gets none for so long goes elsewhere. The clock stands while nobody asks. */
+const STALL_MS = 2_000;
+
+/** A body that nobody begins to read is given up after this time. */
+const UNREAD_MS = 30_000;
+
+/** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
+const LONG_DEADLINE_MS = 10 * 60_000;
+
+type Context = CallContext | AbortSignal | undefined;
+
+/** One location's blobs, over gRPC. Methods throw StatusErrors as the contract in storage.proto says. */
+export class RemoteStore {
+  readonly #route: Route;
+
+  constructor(route: Route) {
+    this.#route = route;
+  }
+
+  describe(context?: Context): Promise<DescribeResponse__Output> {
+    return this.#route.anyNode('read', stub => callUnary(stub.describe.bind(stub), {}, asContext(context)));
+  }
+
+  /** Size of a blob in bytes; undefined if it is not here. */
+  async stat(digest: Digest, context?: Context): Promise<number | undefined> {
+    try {
+      return await this.#route.anyNode('read', async stub => {
+        const { size } = await callUnary(stub.statBlob.bind(stub), { digest }, asContext(context));
+        return asSize(size);
+      });
+    } catch (error) {
+      if (hasReason(error, 'BLOB_UNKNOWN')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Those of `digests` (at most 1,000) that are not here. */
+  async findMissing(digests: Digest[], context?: Context): Promise<Digest[]> {
+    const answer = await this.#route.anyNode('read', stub =>
+      callUnary(stub.findMissingBlobs.bind(stub), { digests }, asContext(context)),
+    );
+    return answer.missingDigests.map(asDigest);
+  }
+
+  /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
+  read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
+    if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
+    return this.#route.anyNode('read', async stub => {
+      const { signal, ...rest } = asContext(context);
+      const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
+      const messages = readMessages<ReadBlobResponse__Output>(call, signal);
+      const first = await nextInTime(messages, () => call.cancel());
+      if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
+      const size = asSize(first.value.size);
+      const unread = setTimeout(() => call.cancel(), UNREAD_MS).unref();
+      const firstData = first.value.data;
+      async function* bytes(): AsyncGenerator<Buffer> {
+        clearTimeout(unread);
+        try {
+          if (firstData.length > 0) yield firstData;
+          while (true) {
+            const next = await nextInTime(messages, () => call.cancel());
+            if (next.done) return;
+            if (next.value.data.length > 0) yield next.value.data;
+          }
+        } finally {
+          await messages.return();
+        }
+      }
+      return { size, bytes: bytes() };
+    });
+  }
+
+  /** On the wire a limit of 0 means all: an empty range is answered here, with the same checks. */
+  async #openEmptyRange(digest: Digest, offset: number, context: Context): Promise<BlobBody> {
+    const size = await this.stat(digest, context);
+    if (size === undefined) throw fail.blobUnknown(digest);
+    if (offset > size) throw fail.offset(`the blob has ${size} bytes, and reading was to begin at ${offset}`);
+    return { size, bytes: (async function* () {})() };
+  }
+
+  /** Reads small blobs (≤ 1 MiB each) in one round trip; the answers are in the order asked. */
+  async readBatch(digests: Digest[], context?: Context): Promise<BatchItem<Buffer>[]> {
+    const answer = await this.#route.anyNode('read', stub =>
+      callUnary(stub.batchReadBlobs.bind(stub), { digests }, asContext(context), 60_000),
+    );
+    if (answer.blobs.length !== digests.length)
+      throw fail.corrupt('a batch', 'the node answered another number of blobs');
+    return answer.blobs.map(blob => {
+      const error = fromStatusMessage(blob.status);
+      return error ? { error } : { value: blob.data };
+    });
+  }
+
+  /** Writes small blobs (≤ 1 MiB each, ≤ 3 MiB in all), verified and durable when their item has no error. */
+  async writeBatch(blobs: { digest: Digest; data: Buffer }[], context?: Context): Promise<BatchItem<void>[]> {
+    const answer = await this.#route.anyNode('write', stub =>
+      callUnary(stub.batchWriteBlobs.bind(stub), { blobs }, asContext(context), 60_000),
+    );
+    if (answer.results.length !== blobs.length)
+      throw fail.corrupt('a batch', 'the node answered another number of blobs');
+    return answer.results.map(result => {
+      const error = fromStatusMessage(result.status);
+      return error ? { error } : { value: undefined };
+    });
+  }
+
+  /** Begins an upload. */
+  async begin(
+    plan: { digest?: Digest | undefined; algorithm?: DigestAlgorithm | undefined },
+    context?: Context,
+  ): Promise<Checkpoint> {
+    const { session } = await this.#route.anyNode('write', stub =>
+      callUnary(
+        stub.startUpload.bind(stub),
+        { digest: plan.digest ?? '', algorithm: plan.algorithm ?? '' },
+        asContext(context),
+      ),
+    );
+    return { offset: 0, session };
+  }
+
+  /**
+   * Appends `source` to the upload; resolves to the checkpoint after its last byte. Calls `onCheckpoint` on the way.
+   * When the source fails, what it gave is kept: the last checkpoint covers it, and then its error is thrown.
+   */
+  append(
+    session: Buffer,
+    source: AsyncIterable<Buffer>,
+    onCheckpoint: (checkpoint: Checkpoint) => void,
+    context?: Context,
+    offset?: number,
+  ): Promise<Checkpoint> {
+    return this.#route.oneNode('write', async stub => {
+      const { signal, ...rest } = asContext(context);
+      const call = stub.appendUpload(callMetadata(rest));
+      const writer = messageWriter<AppendUploadRequest>(call, signal);
+      let last: Checkpoint | undefined;
+      const receive = async () => {
+        for await (const message of readMessages<AppendUploadResponse__Output>(call, signal)) {
+          last = { offset: asSize(message.offset), session: message.session };
+          onCheckpoint(last);
+        }
+      };
+      let sourceError: unknown;
+      const send = async () => {
+        await writer.write({ header: offset === undefined ? { session } : { session, offset } });
+        const failure = await pump(source, data => writer.write({ data }));
+        sourceError = failure?.error;
+        writer.end();
+      };
+      const received = receive();
+      const sent = send();
+      // A call that fails ends this at once, though the source may be silent; the source's owner then ends it.
+      sent.catch(() => {});
+      try {
+        await Promise.all([received, Promise.race([sent, received])]);
+      } catch (error) {
+        call.cancel();
+        throw fromServiceError(error);
+      } finally {
+        writer.release();
+      }
+      if (sourceError) throw sourceError;
+      if (!last) throw fail.corrupt('an upload', 'the node ended the stream without a checkpoint');
+      return last;
+    });
+  }
+
+  /** Ends the upload; resolves to the blob's size once it is verified and visible. */
+  async commit(session: Buffer, digest: Digest, context?: Context): Promise<number> {
+    const { size } = await this.#route.anyNode('write', stub =>
+      callUnary(stub.commitUpload.bind(stub), { session, digest }, asContext(context), LONG_DEADLINE_MS),
+    );
+    return asSize(size);
+  }
+
+  /** Gives up an upload; fine if it is gone. */
+  async abort(session: Buffer, context?: Context): Promise<void> {
+    await this.#route.anyNode('write', stub => callUnary(stub.abortUpload.bind(stub), { session }, asContext(context)));
+  }
+
+  /** Deletes a blob; fine if it is not here. */
+  async remove(digest: Digest, context?: Context): Promise<void> {
+    const { results } = await this.#route.anyNode('write', stub =>
+      callUnary(stub.deleteBlobs.bind(stub), { digests: [digest] }, asContext(context)),
+    );
+    const error = fromStatusMessage(results[0]?.status);
+    if (error) throw error;
+  }
+
+  /** All blobs after `after`, in the order of algorithm and hex digits. */
+  async *list(after: Digest | undefined, context?: Context): AsyncGenerator<BlobEntry> {
+    const { signal, ...rest } = asContext(context);
+    const call = await this.#route.anyNode('read', async stub =>
+      stub.listBlobs({ after: after ?? '' }, callMetadata(rest)),
+    );
+    for await (const page of readMessages<ListBlobsResponse__Output>(call, signal)) {
+      for (const { digest, size, modifiedMs } of page.blobs) {
+        yield { digest: asDigest(digest), size: asSize(size), modifiedMs: asSize(modifiedMs) };
+      }
+    }
+  }
+
+  /** Hashes a blob where it is; resolves to its size. DATA_LOSS if it is not what its key says. */
+  async verify(digest: Digest, context?: Context): Promise<number> {
+    const { size } = await this.#route.anyNode('read', stub =>
+      callUnary(stub.verifyBlob.bind(stub), { digest }, asContext(context), LONG_DEADLINE_MS),
+    );
+    return asSize(size);
+  }
+}
+
+function asContext(context: Context): CallContext {
+  return context instanceof AbortSignal ? { signal: context } : (context ?? {});
+}
+
+function asDigest(text: string): Digest {
+  const digest = parseDigest(text);
+  if (!digest) throw fail.corrupt('an answer', 'the node named something that is not a digest');
+  return digest;
+}
+
+/**
+ * Hands the source's bytes on in frames that fit into a message. Resolves to the source's own failure, if it had one;
+ * rejects when `write` does.
+ */
+async function pump(
+  source: AsyncIterable<Buffer>,
+  write: (frame: Buffer) => Promise<void>,
+): Promise<{ error: unknown } | undefined> {
+  const iterator = source[Symbol.asyncIterator]();
+  try {
+    while (true) {
+      let next: IteratorResult<Buffer>;
+      try {
+        next = await iterator.next();
+      } catch (error) {
+        return { error };
+      }
+      if (next.done) return undefined;
+      for (let at = 0; at < next.value.length; at += FRAME_BYTES)
+        await write(next.value.subarray(at, at + FRAME_BYTES));
+    }
+  } finally {
+    // Not awaited: a generator that is stuck in `next` would never answer.
+    void iterator.return?.().catch(() => {});
+  }
+}
+
+/** The iterator's next message, or a failure if the node is silent for too long. */
+async function nextInTime<T>(messages: AsyncGenerator<T>, giveUp: () => void): Promise<IteratorResult<T>> {
+  let silent = false;
+  const timer = setTimeout(() => {
+    silent = true;
+    giveUp();
+  }, STALL_MS);
+  try {
+    return await messages.next();
+  } catch (error) {
+    throw silent ? fail.deadline(`no data for ${STALL_MS} ms`) : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

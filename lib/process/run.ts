@@ -1,0 +1,71 @@
+/**
+ * The life of a process, the same for all of them: build the parts, say that they are up, and on a signal end them in
+ * order. Nothing else in the code base listens to signals or calls process.exit.
+ */
+import type { Logger } from 'pino';
+
+/** A process that has started. */
+export interface Running {
+  /** Ends everything that `start` began; called once. Work in flight may finish while `graceMs` lasts. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** How long work in flight may take to finish after SIGTERM. */
+const DRAIN_MS = 30_000;
+
+/** How long it may take when the process that started this one is gone: nobody waits for us any more. */
+const ORPHAN_MS = 1_000;
+
+/** What the process may take beyond its grace, before it ends the hard way. */
+const OVERTIME_MS = 5_000;
+
+/**
+ * Runs a process until SIGTERM, SIGINT, or, with ENTREPOT_STOP_WITH_STDIN=1, the end of its standard input: a launcher
+ * that holds the other end of that pipe takes its children along however it dies.
+ */
+export async function runProcess(log: Logger, start: () => Promise<Running>): Promise<void> {
+  const ended = untilTold(log);
+  process.on('unhandledRejection', error => die(log, error, 'a promise was rejected and nobody listened'));
+  process.on('uncaughtException', error => die(log, error, 'an error was thrown and nobody caught it'));
+
+  let running: Running;
+  try {
+    running = await start();
+  } catch (error) {
+    log.fatal({ err: error }, 'cannot start');
+    process.exit(1);
+  }
+  const graceMs = await ended;
+  setTimeout(() => {
+    log.error('the process did not end in time, and is ended the hard way');
+    process.exit(1);
+  }, graceMs + OVERTIME_MS).unref();
+  try {
+    await running.stop(graceMs);
+    log.info('stopped');
+    process.exit(0);
+  } catch (error) {
+    die(log, error, 'cannot stop in order');
+  }
+}
+
+/** Resolves to the time that is left for work in flight, when something tells this process to end. */
+function untilTold(log: Logger): Promise<number> {
+  return new Promise(resolve => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        log.info({ signal }, 'stopping');
+        resolve(DRAIN_MS);
+      });
+    }
+    if (process.env.ENTREPOT_STOP_WITH_STDIN === '1') {
+      const orphaned = () => resolve(ORPHAN_MS);
+      process.stdin.on('end', orphaned).on('close', orphaned).on('error', orphaned).resume();
+    }
+  });
+}
+
+function die(log: Logger, error: unknown, message: string): never {
+  log.fatal({ err: error }, message);
+  process.exit(1);
+}

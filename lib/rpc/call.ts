@@ -1,0 +1,73 @@
+/** The client side of unary calls, and what every call carries: a deadline, a cancellation and the request's trace id. */
+import { type CallOptions, type ClientUnaryCall, Metadata, type requestCallback } from '@grpc/grpc-js';
+import { fail, fromServiceError } from './errors.js';
+
+/** What a caller may say about a call. */
+export interface CallContext {
+  /** Ends the call when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** 32 hex digits that tie together everything done for one request, over all processes. */
+  readonly traceId?: string | undefined;
+}
+
+/** How long a unary call may take when its caller says nothing else, in milliseconds. */
+const DEFAULT_DEADLINE_MS = 15_000;
+
+/**
+ * A method of a generated client. Of its overloads this is the last, the one that TypeScript infers types from; it is
+ * called by the longest.
+ */
+type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
+type FullUnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: CallOptions,
+  callback: requestCallback<Response>,
+) => ClientUnaryCall;
+
+/**
+ * Makes a unary call. Throws a StatusError: DEADLINE_EXCEEDED after `deadlineMs` (`Infinity` for none), CANCELLED when
+ * the signal aborts, otherwise what the server answered.
+ */
+export function callUnary<Request, Response>(
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  context: CallContext = {},
+  deadlineMs = DEFAULT_DEADLINE_MS,
+): Promise<Response> {
+  const { signal } = context;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(fail.cancelled());
+    const options: CallOptions = deadlineMs === Number.POSITIVE_INFINITY ? {} : { deadline: Date.now() + deadlineMs };
+    const cancel = () => call.cancel();
+    const call = (method as unknown as FullUnaryMethod<Request, Response>)(
+      request,
+      callMetadata(context),
+      options,
+      (error, response) => {
+        signal?.removeEventListener('abort', cancel);
+        if (error) reject(fromServiceError(error));
+        else if (response === undefined) reject(fail.unsupported('the server answered nothing'));
+        else resolve(response);
+      },
+    );
+    signal?.addEventListener('abort', cancel);
+  });
+}
+
+const TRACEPARENT = 'traceparent';
+
+/** The metadata of a call: the trace id, in the form of W3C Trace Context. */
+export function callMetadata(context: CallContext): Metadata {
+  const metadata = new Metadata();
+  if (context.traceId) metadata.set(TRACEPARENT, `00-${context.traceId}-${context.traceId.slice(16)}-01`);
+  return metadata;
+}
+
+/** The trace id that a call came with, if it is a valid one. */
+export function traceIdOf(metadata: Metadata): string | undefined {
+  const value = metadata.get(TRACEPARENT)[0];
+  return typeof value === 'string'
+    ? /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(value)?.[1]
+    : undefined;
+}

@@ -1,0 +1,98 @@
+/**
+ * Turns plain async functions into grpc-js handlers: errors are mapped in one place, and each handler gets an
+ * AbortSignal that fires when its caller is gone (cancelled, past its deadline, or disconnected).
+ */
+
+import type { EventEmitter } from 'node:events';
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  ServerDuplexStream,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import { traceIdOf } from './call.js';
+import { StatusError, toServiceError } from './errors.js';
+import { messageWriter, readMessages } from './stream.js';
+
+/** What a handler knows about its call beside the request. */
+export interface HandlerContext {
+  readonly signal: AbortSignal;
+  readonly traceId: string | undefined;
+}
+
+/** Sends one message of a response stream; resolves when there is room for the next. */
+export type Send<Response> = (message: Response) => Promise<void>;
+
+/** The makers of handlers, for one server's logger. */
+export function handlers(log: Logger) {
+  const report = (path: string, traceId: string | undefined, error: unknown) => {
+    if (error instanceof StatusError)
+      log.debug({ path, traceId, status: error.status, reason: error.reason }, error.message);
+    else log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
+  };
+
+  /** A call with one request and one response. */
+  function unary<Request, Response>(
+    handle: (request: Request, context: HandlerContext) => Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return (call, callback) => {
+      const context = contextOf(call);
+      handle(call.request, context).then(
+        response => callback(null, response),
+        error => {
+          report(call.getPath(), context.traceId, error);
+          callback(toServiceError(error));
+        },
+      );
+    };
+  }
+
+  /** A call with one request and a stream of responses. */
+  function serverStream<Request, Response>(
+    handle: (request: Request, send: Send<Response>, context: HandlerContext) => Promise<void>,
+  ): handleServerStreamingCall<Request, Response> {
+    return call => {
+      const context = contextOf(call);
+      void respond(call, context, send => handle(call.request, send, context));
+    };
+  }
+
+  /** A call with a stream in each direction. */
+  function bidi<Request, Response>(
+    handle: (requests: AsyncIterable<Request>, send: Send<Response>, context: HandlerContext) => Promise<void>,
+  ): handleBidiStreamingCall<Request, Response> {
+    return call => {
+      const context = contextOf(call);
+      void respond(call, context, send => handle(readMessages<Request>(call, context.signal), send, context));
+    };
+  }
+
+  async function respond<Request, Response>(
+    call: ServerWritableStream<Request, Response> | ServerDuplexStream<Request, Response>,
+    context: HandlerContext,
+    run: (send: Send<Response>) => Promise<void>,
+  ): Promise<void> {
+    const writer = messageWriter<Response>(call, context.signal);
+    try {
+      await run(writer.write);
+      writer.end();
+    } catch (error) {
+      report(call.getPath(), context.traceId, error);
+      call.emit('error', toServiceError(error));
+    } finally {
+      writer.release();
+    }
+  }
+
+  return { unary, serverStream, bidi };
+}
+
+function contextOf(call: EventEmitter & { metadata: Metadata; cancelled: boolean }): HandlerContext {
+  const controller = new AbortController();
+  call.once('cancelled', () => controller.abort());
+  if (call.cancelled) controller.abort();
+  return { signal: controller.signal, traceId: traceIdOf(call.metadata) };
+}

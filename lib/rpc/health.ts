@@ -1,0 +1,72 @@
+/** The client side of grpc.health.v1. */
+import {
+  type CallOptions,
+  Client,
+  type ClientReadableStream,
+  type Metadata,
+  type MethodDefinition,
+  type requestCallback,
+} from '@grpc/grpc-js';
+import { service } from 'grpc-health-check';
+import { callUnary } from './call.js';
+import { channelCredentials, channelOptions, NEAR_WINDOW } from './channel.js';
+import { readMessages } from './stream.js';
+
+const check = method('Check');
+const watch = method('Watch');
+
+interface HealthAnswer {
+  readonly status?: string | number;
+}
+
+/** Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. */
+export async function checkHealth(address: string, service: string, timeoutMs: number): Promise<boolean> {
+  const client = new Client(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  try {
+    return isServing(await askHealth(client, service, timeoutMs));
+  } catch {
+    return false;
+  } finally {
+    client.close();
+  }
+}
+
+function askHealth(client: Client, service: string, timeoutMs: number): Promise<HealthAnswer> {
+  const ask = (
+    request: { service: string },
+    metadata: Metadata,
+    options: CallOptions,
+    callback: requestCallback<HealthAnswer>,
+  ) =>
+    client.makeUnaryRequest(
+      check.path,
+      check.requestSerialize,
+      check.responseDeserialize as (bytes: Buffer) => HealthAnswer,
+      request,
+      metadata,
+      options,
+      callback,
+    );
+  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
+}
+
+/** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */
+export async function* watchHealth(client: Client, service: string, signal: AbortSignal): AsyncGenerator<boolean> {
+  const call: ClientReadableStream<HealthAnswer> = client.makeServerStreamRequest(
+    watch.path,
+    watch.requestSerialize,
+    watch.responseDeserialize as (bytes: Buffer) => HealthAnswer,
+    { service },
+  );
+  for await (const answer of readMessages<HealthAnswer>(call, signal)) yield isServing(answer);
+}
+
+function method(name: string): MethodDefinition<object, object> {
+  const definition = service[name];
+  if (!definition) throw new Error(`this version of grpc-health-check has no method ${name}`);
+  return definition as MethodDefinition<object, object>;
+}
+
+function isServing(answer: HealthAnswer): boolean {
+  return answer.status === 'SERVING' || answer.status === 1;
+}

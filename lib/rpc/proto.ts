@@ -1,0 +1,20 @@
+/**
+ * Loads the .proto files at run time, with the same options that the stubs in proto/generated are made with
+ * (`npm run generate`): the types are true only while the two agree.
+ */
+import { fileURLToPath } from 'node:url';
+import { loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import type { ProtoGrpcType as StorageProto } from '../../proto/generated/storage.js';
+
+const ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
+
+const OPTIONS: Options = { longs: Number, enums: String, defaults: true, oneofs: true, includeDirs: [ROOT] };
+
+/** The definitions of storage.proto, also for server reflection. */
+export const storagePackage: PackageDefinition = loadSync('entrepot/storage/v1/storage.proto', OPTIONS);
+
+const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProto).entrepot.storage.v1;
+
+/** The client class of `entrepot.storage.v1.Storage`. */
+export const StorageStub = storage.Storage;

@@ -1,0 +1,95 @@
+/**
+ * A gRPC server of ours: a service, grpc.health.v1, reflection, wide windows, and an orderly end.
+ */
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import type { Address } from '../config/config.js';
+import { SERVER_WINDOW } from './channel.js';
+import { widenConnections, widenStreams } from './window.js';
+
+const healthPackage = loadSync(healthProto);
+
+/** A service to be served. */
+export interface Service {
+  readonly definition: ServiceDefinition;
+  readonly implementation: UntypedServiceImplementation;
+  /** Where its definition comes from, for reflection. */
+  readonly package: PackageDefinition;
+}
+
+export interface ServerOptions {
+  readonly services: readonly Service[];
+  /** The names that `setHealth` will speak about; NOT_SERVING until it does. */
+  readonly healthNames: readonly string[];
+}
+
+/** A server that listens. */
+export interface RunningServer {
+  /** Where it listens; tells the port when it was asked for port 0. */
+  readonly address: Address;
+  /** Says whether `name` can be used now. */
+  setHealth(name: string, serving: boolean): void;
+  /**
+   * Ends in order: health says NOT_SERVING, new calls go elsewhere, those in flight have `graceMs` to finish, then
+   * they are cut off.
+   */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Starts a server. Rejects, naming the address, if it cannot listen there. */
+export async function startServer(listen: Address, options: ServerOptions): Promise<RunningServer> {
+  const server = new Server({
+    'grpc.max_receive_message_length': 4 * 1024 * 1024,
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+  });
+  for (const { definition, implementation } of options.services) server.addService(definition, implementation);
+
+  const health = new HealthImplementation(
+    Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
+  );
+  health.addToServer(server);
+  new ReflectionService(Object.assign({}, healthPackage, ...options.services.map(each => each.package))).addToServer(
+    server,
+  );
+
+  widenStreams(server, SERVER_WINDOW);
+  const port = await bind(server, listen);
+  widenConnections(server, SERVER_WINDOW);
+
+  return {
+    address: { host: listen.host, port },
+    setHealth: (name, serving) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING'),
+    async stop(graceMs) {
+      for (const name of options.healthNames) health.setStatus(name, 'NOT_SERVING');
+      await shutdown(server, graceMs);
+    },
+  };
+}
+
+/** `host:port`, with brackets around an IPv6 address. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function bind(server: Server, listen: Address): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const address = formatAddress(listen);
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error) reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error }));
+      else resolve(port);
+    });
+  });
+}
+
+function shutdown(server: Server, graceMs: number): Promise<void> {
+  return new Promise(resolve => {
+    const cutOff = setTimeout(() => server.forceShutdown(), graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(cutOff);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,128 @@
+/**
+ * The only adapters between gRPC streams and the rest of the code, which knows just async iterables, promises and
+ * AbortSignals.
+ *
+ * What makes them necessary (seen with grpc-js 1.14): a cancelled server call never fires `drain`, nor ends its
+ * readable side; a call that fails tells so by an `error` event at any time, also after everybody stopped listening;
+ * a client's write callbacks come early when retries are on (our channels switch them off). Hence: one write in
+ * flight, every wait also ends with the call and with an AbortSignal, and an error listener that stays.
+ */
+import type { Readable, Writable } from 'node:stream';
+import { fail, fromServiceError, type StatusError } from './errors.js';
+
+/** What cancels the other side when a reader stops early. Server calls have none: their handler's end ends the call. */
+type Cancellable = { cancel?: () => void };
+
+/**
+ * Reads the messages of a stream, in either direction, with back-pressure: nothing is read ahead of the consumer but
+ * what grpc-js buffers. Throws a StatusError when the call fails or `signal` aborts. Stopping early cancels the call.
+ */
+export async function* readMessages<T>(
+  call: Readable & Cancellable,
+  signal?: AbortSignal,
+): AsyncGenerator<T, void, undefined> {
+  let ended = false;
+  let failure: StatusError | undefined;
+  let wake: () => void = () => {};
+  const onReadable = () => wake();
+  const onEnd = () => {
+    ended = true;
+    wake();
+  };
+  const onError = (error: unknown) => {
+    failure ??= fromServiceError(error);
+    wake();
+  };
+  const onCancel = () => onError(fail.cancelled());
+
+  call.on('readable', onReadable);
+  call.on('end', onEnd);
+  call.on('error', onError);
+  call.on('cancelled', onCancel);
+  call.on('close', onCancel);
+  signal?.addEventListener('abort', onCancel);
+  if (signal?.aborted) onCancel();
+  try {
+    while (true) {
+      const message: T | null = signal?.aborted ? null : call.read();
+      if (message !== null) {
+        yield message;
+        continue;
+      }
+      // The order matters: a stream that ended and then closed has not failed.
+      if (signal?.aborted) throw fail.cancelled();
+      if (ended && !failure) return;
+      if (failure) throw failure;
+      await new Promise<void>(resolve => {
+        wake = resolve;
+      });
+    }
+  } finally {
+    call.off('readable', onReadable);
+    call.off('end', onEnd);
+    call.off('error', onError);
+    call.off('cancelled', onCancel);
+    call.off('close', onCancel);
+    signal?.removeEventListener('abort', onCancel);
+    call.on('error', ignore);
+    if (!ended || failure) call.cancel?.();
+  }
+}
+
+/** The writing side of a call. */
+export interface MessageWriter<T> {
+  /**
+   * Sends one message; resolves when the transport has taken it and there is room for the next. One at a time.
+   * Rejects with a StatusError when the call fails, is cancelled, or the signal aborts.
+   */
+  write(message: T): Promise<void>;
+  /** Ends this side. */
+  end(): void;
+  /** Stops listening to the call and the signal. Call it when the stream is over, however it ended. */
+  release(): void;
+}
+
+/** Makes the writing side of a call, in either direction. */
+export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSignal): MessageWriter<T> {
+  let failure: StatusError | undefined;
+  let pending: { resolve: () => void; reject: (error: StatusError) => void } | undefined;
+
+  const settle = (error?: unknown) => {
+    if (error) failure ??= fromServiceError(error);
+    const waiting = pending;
+    pending = undefined;
+    if (waiting) failure ? waiting.reject(failure) : waiting.resolve();
+  };
+  const onFailure = (error?: unknown) => settle(error ?? fail.cancelled());
+  const onCancel = () => onFailure();
+
+  call.on('error', onFailure);
+  call.on('cancelled', onCancel);
+  call.on('close', onCancel);
+  signal?.addEventListener('abort', onCancel);
+  if (signal?.aborted) onCancel();
+
+  return {
+    write(message) {
+      return new Promise((resolve, reject) => {
+        if (failure) return reject(failure);
+        if (pending) return reject(new Error('one message is written at a time'));
+        pending = { resolve, reject };
+        call.write(message, error => settle(error));
+      });
+    },
+    end() {
+      if (!failure) call.end();
+    },
+    release() {
+      call.off('error', onFailure);
+      call.off('cancelled', onCancel);
+      call.off('close', onCancel);
+      signal?.removeEventListener('abort', onCancel);
+      call.on('error', ignore);
+    },
+  };
+}
+
+/** A call that was given up may still report its end; nobody is there to hear it, and Node would end the process. */
+function ignore(): void {}
