@@ -12,6 +12,8 @@ import { parseArgs } from 'node:util';
 import { findTestFiles, otherTiers } from './runner/files.js';
 import { type FileResult, runFile } from './runner/run-file.js';
 import { absent, installMissing, type Tier } from './support/needs.js';
+import { freePort } from './support/ports.js';
+import { POSTGRES_URL, startTestPostgres, type TestPostgres } from './support/postgres.js';
 
 const help = `Usage: node dist/test/run.js [options] [filter…]
 
@@ -21,6 +23,7 @@ Runs the test files whose path contains one of the filters; without a filter, al
   --concurrency N     how many files run at the same time (default 2)
   --file-timeout N    seconds that a file may take (default 120; a suite may ask for more)
   --folder PATH       where the compiled tests are (default dist/test)
+  --no-postgres       start no PostgreSQL beforehand; a file that needs one starts its own
   --no-install        never install a missing Debian package
   --help`;
 
@@ -32,6 +35,7 @@ async function main(): Promise<number> {
       concurrency: { type: 'string', default: '2' },
       'file-timeout': { type: 'string' },
       folder: { type: 'string', default: import.meta.dirname },
+      'no-postgres': { type: 'boolean', default: false },
       'no-install': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -56,14 +60,16 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort(signal));
   const results: FileResult[] = [];
   const timeoutMs = values['file-timeout'] === undefined ? undefined : Number(values['file-timeout']) * 1000;
+  let postgres: TestPostgres | undefined;
   try {
+    if (files.length > 0 && !values['no-postgres']) postgres = await startTestPostgres(await freePort());
     await eachWithSlots(files, Number(values.concurrency), async (file, slot) => {
       if (abort.signal.aborted) return;
       const result = await runFile({
         file,
         folder: compiled,
         scratch,
-        env: { ENTREPOT_TEST_SLOT: String(slot) },
+        env: { ENTREPOT_TEST_SLOT: String(slot), ...(postgres === undefined ? {} : { [POSTGRES_URL]: postgres.url }) },
         signal: abort.signal,
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
       });
@@ -71,6 +77,7 @@ async function main(): Promise<number> {
       print(result);
     });
   } finally {
+    await postgres?.stop();
     rmSync(scratch, { recursive: true, force: true });
   }
   if (abort.signal.aborted) failures.push(`interrupted by ${abort.signal.reason}`);

@@ -56,11 +56,11 @@ let ends: HookFunction[] = [];
 let runningSuite: HookFunction[] | undefined;
 
 /**
- * Registers a clean-up for the end of the suite that is running now (or, outside of one, of the file). Clean-ups run
- * in reverse order, after the `after` hooks; a failing one is a failure of the file.
+ * Registers a clean-up for the end of the suite that is running now, or (also outside of any suite) of the file.
+ * Clean-ups run in reverse order, after the `after` hooks; a failing one is a failure of the file.
  */
-export function atEnd(cleanUp: HookFunction): void {
-  (runningSuite ?? ends).push(cleanUp);
+export function atEnd(cleanUp: HookFunction, of: 'suite' | 'file' = 'suite'): void {
+  (of === 'suite' && runningSuite !== undefined ? runningSuite : ends).push(cleanUp);
 }
 
 /** A suite of tests with a name. Declare tests, then call `run()`. */
@@ -229,6 +229,8 @@ function presentable(error: unknown): unknown {
 }
 
 process.once('exit', code => {
+  // The runner imports this file too, by way of the helpers, without being a test.
+  if (report.suites.length === 0) return;
   const verdict = judge(report, []);
   save();
   if (code === 0 && verdict.failed > 0) {
