@@ -40,7 +40,7 @@ export interface ClusterOptions {
 export interface Cluster {
   /** `postgresql://…` of the database. Holds the password. */
   readonly url: string;
-  /** The server's process id. */
+  /** The server's process id, while it runs. */
   readonly pid: number | undefined;
   /** How root got around PostgreSQL's refusal of root; see identity.ts. */
   readonly runsAs: string;
@@ -82,7 +82,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 function clusterOf(options: ClusterOptions, home: Home, data: string, server: KeptProgram, url: string): Cluster {
   return {
     url,
-    pid: postmasterPid(data),
+    get pid() {
+      return postmasterPid(data);
+    },
     runsAs: home.folder === options.folder ? home.identity.kind : `${home.identity.kind}, in ${home.folder}`,
     exited: server.exited.then(code => {
       // Only if the keeper itself was killed is the server still there: nobody would end it later.

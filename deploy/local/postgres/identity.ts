@@ -61,8 +61,10 @@ export function tryIdentity(
   native: string,
   folder: string,
 ): { major: number } | { major?: never; reason: string } {
-  const script = 'test -w .. && test -x .. && exec "$1" -V';
-  const { file, args, uid, gid } = invocation(who, '/bin/sh', ['-c', script, 'sh', join(native, 'bin', 'postgres')]);
+  // By its whole path: a program may well be started in a folder that it could not have reached by itself.
+  const script = 'test -w "$2" && test -x "$2" && exec "$1" -V';
+  const parameters = ['-c', script, 'sh', join(native, 'bin', 'postgres'), folder];
+  const { file, args, uid, gid } = invocation(who, '/bin/sh', parameters);
   const done = spawnSync(file, args, {
     cwd: join(folder, 'lib'),
     env: binaryEnvironment(),
@@ -73,7 +75,7 @@ export function tryIdentity(
   if (done.error !== undefined) return { reason: done.error.message };
   const version = /PostgreSQL\) (\d+)/.exec(done.stdout)?.[1];
   if (done.status === 0 && version !== undefined) return { major: Number(version) };
-  return { reason: done.stderr.trim() || `cannot write to ${folder} (exit code ${done.status})` };
+  return { reason: done.stderr.trim() || `${folder} cannot be reached or written (exit code ${done.status})` };
 }
 
 /** A user of this system that is not root: inside the namespace PostgreSQL is that one, and looks up its name. */
