@@ -74,6 +74,9 @@ export const oci = {
     new OciError(409, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload', {
       headers: retryAfter(RETRY_AFTER_S.busyUpload),
     }),
+  /** The request wrote to the upload, but what it wrote does not count any more. */
+  uploadTakenOver: () =>
+    new OciError(409, 'BLOB_UPLOAD_INVALID', 'the upload was cancelled, or another request has gone on with it'),
   /** A chunk that does not begin where the upload ends; `headers` say where that is. */
   uploadRange: (message: string, headers: Headers) => new OciError(416, 'BLOB_UPLOAD_INVALID', message, { headers }),
   digestMalformed: (text: string) =>

@@ -1,11 +1,8 @@
 /** Gives each request its trace id, its log, and its end: one line when the answer is over, however it ended. */
-import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
+import { traceIdFrom } from '../../lib/telemetry/trace-id.js';
 import { callerOf } from '../auth/caller.js';
 import type { Context, Next, RequestState } from './context.js';
-
-const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/;
-const NO_TRACE = '0'.repeat(32);
 
 /** What is logged as the status of a request whose client did not wait for the answer. */
 const CLIENT_GONE = 499;
@@ -20,7 +17,7 @@ export function requestLog(log: Logger) {
     const { socket } = req;
     const started = process.hrtime.bigint();
     const before = { read: socket.bytesRead, written: socket.bytesWritten };
-    const traceId = traceIdOf(req.headers.traceparent) ?? randomBytes(16).toString('hex');
+    const traceId = traceIdFrom(headerOf(req.headers.traceparent));
     const gone = new AbortController();
     const state: RequestState = {
       traceId,
@@ -53,7 +50,6 @@ export function requestLog(log: Logger) {
   };
 }
 
-function traceIdOf(header: string | string[] | undefined): string | undefined {
-  const id = typeof header === 'string' ? TRACEPARENT.exec(header)?.[1] : undefined;
-  return id === NO_TRACE ? undefined : id;
+function headerOf(value: string | string[] | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }

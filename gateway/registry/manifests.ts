@@ -1,5 +1,6 @@
 /** `/v2/<name>/manifests/<reference>` */
 import { LRUCache } from 'lru-cache';
+import type { Reference } from '../../lib/metadata/manifests.js';
 import { algorithmOf, type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, ManifestInvalid, readManifest } from '../../lib/oci/manifest.js';
 import { IMAGE_MANIFEST, isMediaType } from '../../lib/oci/media-types.js';
@@ -9,7 +10,7 @@ import { oci } from '../http/errors.js';
 import { answerEmpty } from './answers.js';
 import type { Parts } from './parts.js';
 import type { Resource } from './registry.js';
-import type { Reference, Route } from './routes.js';
+import type { Route } from './routes.js';
 
 type ManifestRoute = Extract<Route, { kind: 'manifest' }>;
 
@@ -29,11 +30,11 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     const known = cached || ctx.method === 'HEAD' ? guess : undefined;
     const found = await manifests.find(repository, reference, known);
     if (!found.manifest) throw missing(found.repositoryKnown, { repository, reference });
-    const { bytes = cached, digest, mediaType, size } = found.manifest;
+    const { digest, mediaType, size } = found.manifest;
     if ('tag' in reference) guesses.set(key, digest);
     if (found.manifest.bytes) manifestCache.put(digest, found.manifest.bytes);
 
-    if (ctx.method !== 'HEAD') ctx.body = bytes ?? null;
+    if (ctx.method !== 'HEAD') ctx.body = found.manifest.bytes ?? cached ?? (await bytesOf(digest));
     ctx.status = 200;
     ctx.set({
       'Content-Type': mediaType,
@@ -41,6 +42,13 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       'Docker-Content-Digest': digest,
       ETag: `"${digest}"`,
     });
+  }
+
+  /** Only in an outage of the database: it told of the manifest before, without its bytes, because they were here then. */
+  async function bytesOf(digest: Digest): Promise<Buffer> {
+    const bytes = await manifestCache.get(digest);
+    if (!bytes) throw oci.unavailable('the registry cannot reach its database now');
+    return bytes;
   }
 
   async function put(ctx: Context, { repository, reference }: ManifestRoute): Promise<void> {
@@ -55,10 +63,9 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     const outcome = await manifests.put({
       repository,
       digest,
-      mediaType: facts.mediaType,
       bytes,
       facts,
-      ...('tag' in reference ? { tag: reference.tag } : {}),
+      tags: 'tag' in reference ? [reference.tag] : [],
       traceId: ctx.state.traceId,
     });
     if (outcome.kind === 'blobs-missing') throw oci.manifestBlobUnknown(outcome.digests);

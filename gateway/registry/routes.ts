@@ -5,11 +5,11 @@
  * in a well-formed path needs percent-encoding, except that `%3A` may stand for the colon of a digest; so whatever else
  * is encoded is malformed, and no decoding can turn it into a name that the grammar would have refused.
  */
-import { type Digest, parseDigest } from '../../lib/oci/digest.js';
-import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
-import { oci } from '../http/errors.js';
 
-export type Reference = { readonly tag: Tag } | { readonly digest: Digest };
+import type { Reference } from '../../lib/metadata/manifests.js';
+import { type Digest, parseDigest } from '../../lib/oci/digest.js';
+import { parseRepository, parseTag, type RepositoryName } from '../../lib/oci/name.js';
+import { oci } from '../http/errors.js';
 
 /** A resource of the registry API. */
 export type Route =
