@@ -62,7 +62,8 @@ const PROCESS_VARIABLES = ['ENTREPOT_CONFIG', 'ENTREPOT_STOP_WITH_STDIN', 'ENTRE
 const SERVICE_VARIABLE =
   /_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
-const MEANINGFUL_KEYS: readonly string[] = [...SHARED_KEYS, ...ENTREPOT_KEYS];
+/** All keys that mean something here. */
+export const MEANINGFUL_KEYS: readonly string[] = [...SHARED_KEYS, ...ENTREPOT_KEYS];
 const VARIABLES: readonly string[] = [...ENTREPOT_KEYS, ...PROCESS_VARIABLES, PREFERENCE_VARIABLE];
 
 /** Reports the file's keys that are unknown or misspelt. Returns Quay's keys that are accepted and mean nothing here. */
