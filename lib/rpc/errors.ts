@@ -74,11 +74,19 @@ export function hasReason(error: unknown, ...reasons: Reason[]): error is Status
   return error instanceof StatusError && error.reason !== undefined && reasons.includes(error.reason);
 }
 
+const TRANSIENT_REASONS: readonly Reason[] = ['DISK_FULL', 'BUSY', 'STORE_UNREACHABLE', 'WRONG_LOCATION', 'DRAINING'];
+const TRANSPORT_STATUSES: readonly StatusName[] = [
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'INTERNAL',
+  'UNKNOWN',
+  'RESOURCE_EXHAUSTED',
+];
+
 /** Whether asking another node, or the same one later, may help: the fault is the node's or the way's, not the request's. */
 export function isTransient(error: unknown): error is StatusError {
-  return (
-    error instanceof StatusError && ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'].includes(error.status)
-  );
+  if (!(error instanceof StatusError)) return false;
+  return error.reason ? TRANSIENT_REASONS.includes(error.reason) : TRANSPORT_STATUSES.includes(error.status);
 }
 
 /** What a handler threw, as grpc-js wants it. An unexpected error tells its text to the log only, never to the wire. */

@@ -1,0 +1,56 @@
+/** Redis as a cache that may vanish at any time: every method answers within 50 ms and none ever fails. */
+import { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import type { RedisConfig } from '../config/config.js';
+
+const COMMAND_TIMEOUT_MS = 50;
+const RECONNECT_MOST_MS = 5_000;
+
+export class RedisCache {
+  readonly #redis: Redis;
+
+  constructor(config: RedisConfig, log: Logger) {
+    this.#redis = new Redis({
+      host: config.host,
+      port: config.port,
+      db: config.db,
+      ...(config.password === undefined ? {} : { password: config.password }),
+      ...(config.tls ? { tls: {} } : {}),
+      // Without a connection a command fails at once, instead of waiting for one.
+      enableOfflineQueue: false,
+      maxRetriesPerRequest: 0,
+      autoResendUnfulfilledCommands: false,
+      commandTimeout: COMMAND_TIMEOUT_MS,
+      connectTimeout: 2_000,
+      keepAlive: 10_000,
+      retryStrategy: attempt => Math.min(attempt * 200, RECONNECT_MOST_MS) * (0.5 + Math.random()),
+    });
+    let away = false;
+    this.#redis.on('error', error => {
+      if (!away) log.warn({ err: error }, 'Redis cannot be reached; everything goes on without it');
+      away = true;
+    });
+    this.#redis.on('ready', () => {
+      if (away) log.info('Redis is back');
+      away = false;
+    });
+  }
+
+  /** The value, or undefined if there is none or Redis does not answer. */
+  async get(key: string): Promise<Buffer | undefined> {
+    try {
+      return (await this.#redis.getBuffer(key)) ?? undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Sets the value, some time or never. */
+  set(key: string, value: Buffer, ttlSeconds: number): void {
+    this.#redis.set(key, value, 'EX', ttlSeconds).catch(() => {});
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+  }
+}

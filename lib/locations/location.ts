@@ -1,0 +1,63 @@
+/** One location: its nodes, and which of them a call goes to. */
+import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import { fail, isTransient } from '../rpc/errors.js';
+import type { StorageNode } from './node.js';
+import { type Need, RemoteStore, type Route } from './store.js';
+
+export class Location implements Route {
+  readonly name: string;
+  /** The location's blobs, through whichever node can be used. */
+  readonly store: RemoteStore;
+  readonly #nodes: readonly StorageNode[];
+  #turn = 0;
+
+  constructor(name: string, nodes: readonly StorageNode[]) {
+    this.name = name;
+    this.#nodes = nodes;
+    this.store = new RemoteStore(this);
+  }
+
+  /** Whether some node says that it can do this now. */
+  serves(need: Need): boolean {
+    return this.#nodes.some(node => node.serves(need));
+  }
+
+  /** Chunks of an upload should be at least this large, in bytes; 0 if any size is as good, or not known yet. */
+  get minChunkBytes(): number {
+    return Math.max(0, ...this.#nodes.map(node => node.minChunkBytes));
+  }
+
+  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T> {
+    return this.#firstThatWorks(need, node => operation(node.stub));
+  }
+
+  async oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T> {
+    const node = await this.#firstThatWorks(need, async each => each);
+    return operation(node.stub);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#nodes.map(node => node.close()));
+  }
+
+  async #firstThatWorks<T>(need: Need, attempt: (node: StorageNode) => Promise<T>): Promise<T> {
+    let failure: unknown = fail.storeUnreachable(`${this.name} has no nodes: see ENTREPOT_LOCATIONS`);
+    for (const node of this.#inTurn(need)) {
+      try {
+        await node.verify();
+        return await attempt(node);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  /** All nodes, each call beginning with the next; those that say they cannot come last, as a last resort. */
+  #inTurn(need: Need): StorageNode[] {
+    const start = this.#turn++ % Math.max(1, this.#nodes.length);
+    const turned = [...this.#nodes.slice(start), ...this.#nodes.slice(0, start)];
+    return [...turned.filter(node => node.serves(need)), ...turned.filter(node => !node.serves(need))];
+  }
+}

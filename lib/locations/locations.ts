@@ -1,0 +1,62 @@
+/** All locations of the registry, and the order in which this process turns to them. */
+import type { Logger } from 'pino';
+import type { LocationConfig } from '../config/config.js';
+import { FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
+import { Location } from './location.js';
+import { type Identify, StorageNode } from './node.js';
+import type { Need } from './store.js';
+
+export interface LocationsOptions {
+  readonly locations: readonly LocationConfig[];
+  /** All names, in this process's order of preference; the first is the region's own. */
+  readonly preference: readonly string[];
+  readonly identify: Identify;
+  readonly log: Logger;
+}
+
+export class Locations {
+  /** In order of preference. */
+  readonly all: readonly Location[];
+  readonly #byName: ReadonlyMap<string, Location>;
+
+  constructor(options: LocationsOptions) {
+    const { identify, log, preference } = options;
+    const rank = (name: string) => preference.indexOf(name);
+    this.all = options.locations
+      .toSorted((a, b) => rank(a.name) - rank(b.name))
+      .map(({ name, nodes }) => {
+        const window = name === preference[0] ? NEAR_WINDOW : FAR_WINDOW;
+        return new Location(
+          name,
+          nodes.map(address => new StorageNode({ address, location: name, window, identify, log })),
+        );
+      });
+    this.#byName = new Map(this.all.map(location => [location.name, location]));
+  }
+
+  /** A location by name; undefined if this process's configuration does not know it. */
+  get(name: string): Location | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** Where to look for a blob that `holders` have: by preference, those that say they can be read first. */
+  forReading(holders: readonly string[]): Location[] {
+    return usableFirst(
+      this.all.filter(location => holders.includes(location.name)),
+      'read',
+    );
+  }
+
+  /** Where to write new bytes: by preference, those that say they can be written to first. */
+  forWriting(): Location[] {
+    return usableFirst(this.all, 'write');
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map(location => location.close()));
+  }
+}
+
+function usableFirst(locations: readonly Location[], need: Need): Location[] {
+  return [...locations.filter(each => each.serves(need)), ...locations.filter(each => !each.serves(need))];
+}

@@ -1,0 +1,137 @@
+/**
+ * One storage-proxy node as a client knows it: its channel, who it is, and whether it can be used now.
+ *
+ * A node is used only after it has said which location it serves (`Describe`), and only while that is the one it was
+ * configured for: a mis-wired address must not make placements lie. The answer holds while the connection on which
+ * the node's health is followed lives; a process that starts anew at that address is asked again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Capabilities__Output } from '../../proto/generated/entrepot/storage/v1/Capabilities.js';
+import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import { asSize } from '../oci/size.js';
+import { callUnary } from '../rpc/call.js';
+import { channelCredentials, channelOptions } from '../rpc/channel.js';
+import { fail } from '../rpc/errors.js';
+import { watchHealth } from '../rpc/health.js';
+import { StorageStub } from '../rpc/proto.js';
+import type { Need } from './store.js';
+
+/** Answers whether `locationId` is the identity on record for the location; records it if there is none yet. */
+export type Identify = (location: string, locationId: string) => Promise<boolean>;
+
+export interface NodeOptions {
+  /** `host:port`. */
+  readonly address: string;
+  /** The name of the location that the node must serve. */
+  readonly location: string;
+  /** The receive window of its channel, in bytes. */
+  readonly window: number;
+  readonly identify: Identify;
+  readonly log: Logger;
+}
+
+const DESCRIBE_DEADLINE_MS = 2_000;
+const RETRY_MS = { first: 100, most: 2_000 };
+
+export class StorageNode {
+  readonly address: string;
+  readonly stub: StorageClient;
+  readonly #options: NodeOptions;
+  readonly #stop = new AbortController();
+  readonly #serving: Record<Need, boolean> = { read: false, write: false };
+  #verified = false;
+  #minChunkBytes = 0;
+  #following: Promise<void>;
+
+  constructor(options: NodeOptions) {
+    this.address = options.address;
+    this.#options = options;
+    this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(options.window));
+    this.#following = this.#follow();
+  }
+
+  /** Whether the node says that it can do this now. */
+  serves(need: Need): boolean {
+    return this.#verified && this.#serving[need];
+  }
+
+  /** Chunks of an upload should be at least this large, in bytes; 0 if any size is as good. */
+  get minChunkBytes(): number {
+    return this.#minChunkBytes;
+  }
+
+  /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
+  async verify(): Promise<void> {
+    if (this.#verified) return;
+    const { location } = this.#options;
+    const answer = await callUnary(
+      this.stub.describe.bind(this.stub),
+      {},
+      { signal: this.#stop.signal },
+      DESCRIBE_DEADLINE_MS,
+    );
+    if (answer.location !== location) {
+      throw fail.wrongLocation(
+        `the node at ${this.address} serves ${answer.location}, not ${location}: see ENTREPOT_LOCATIONS`,
+      );
+    }
+    if (!(await this.#options.identify(location, answer.locationId))) {
+      throw fail.wrongLocation(`the store behind ${this.address} is not the one that ${location} was kept in before`);
+    }
+    this.#minChunkBytes = asSize((answer.capabilities as Capabilities__Output | null)?.minChunkBytes ?? 0);
+    this.#verified = true;
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.stub.close();
+    await this.#following;
+  }
+
+  /** Verifies the node and follows its health, for as long as this object lives. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#stop;
+    const { location, log } = this.#options;
+    let wait = RETRY_MS.first;
+    let reported = '';
+    while (!signal.aborted) {
+      try {
+        await this.verify();
+        if (reported) log.info({ location, node: this.address }, 'the storage node is back');
+        reported = '';
+        wait = RETRY_MS.first;
+        await this.#followHealth(signal);
+      } catch (error) {
+        this.#verified = false;
+        this.#serving.read = false;
+        this.#serving.write = false;
+        if (signal.aborted) return;
+        const message = error instanceof Error ? error.message : String(error);
+        if (message !== reported)
+          log.warn({ location, node: this.address }, `the storage node cannot be used: ${message}`);
+        reported = message;
+      }
+      await sleep(wait * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+      wait = Math.min(wait * 2, RETRY_MS.most);
+    }
+  }
+
+  /** Returns, or throws, when the connection on which the health came is gone. */
+  async #followHealth(signal: AbortSignal): Promise<void> {
+    const both = new AbortController();
+    const stop = AbortSignal.any([signal, both.signal]);
+    const follow = async (need: Need) => {
+      for await (const serving of watchHealth(this.stub, `entrepot.storage.${need}`, stop))
+        this.#serving[need] = serving;
+      throw fail.storeUnreachable('the node stopped telling its health');
+    };
+    const follows = [follow('read'), follow('write')];
+    try {
+      await Promise.race(follows);
+    } finally {
+      both.abort();
+      await Promise.allSettled(follows);
+    }
+  }
+}

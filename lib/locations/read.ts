@@ -1,0 +1,117 @@
+/**
+ * Reading one blob from whichever location can give it.
+ *
+ * Bytes are named by their digest, so every location has the same ones: when a location fails, reading goes on at the
+ * next, at the byte where it stopped, and the client notices nothing.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Digest } from '../oci/digest.js';
+import type { CallContext } from '../rpc/call.js';
+import { fail } from '../rpc/errors.js';
+import type { Location } from './location.js';
+import type { Locations } from './locations.js';
+
+/** No location could give the blob now. */
+export class BlobUnavailable extends Error {
+  override readonly name = 'BlobUnavailable';
+  readonly attempts: readonly { readonly location: string; readonly error: unknown }[];
+
+  constructor(digest: Digest, attempts: BlobUnavailable['attempts']) {
+    const tried = attempts.map(
+      ({ location, error }) => `${location}: ${error instanceof Error ? error.message : error}`,
+    );
+    super(
+      `no location can give ${digest} now (${tried.join('; ') || 'it is recorded in none that is configured here'})`,
+    );
+    this.attempts = attempts;
+  }
+}
+
+export interface ReadRequest {
+  readonly locations: Locations;
+  readonly digest: Digest;
+  /** The blob's size as recorded; a location that says otherwise has a damaged copy, and is passed over. */
+  readonly size: number;
+  /** The names of the locations that hold it. */
+  readonly holders: readonly string[];
+  /** The part that is wanted; `offset + length` is within the size. */
+  readonly range: { readonly offset: number; readonly length: number };
+  readonly context: CallContext;
+}
+
+/** Once bytes have been handed out, a blob is looked for this often over all locations before the client is failed. */
+const ROUNDS_WITHOUT_PROGRESS = 4;
+const PAUSE_MS = 500;
+
+/**
+ * Opens the blob at the first location that answers. Throws BlobUnavailable, or the caller's own cancellation. The
+ * bytes throw BlobUnavailable too, when no location can go on with them.
+ */
+export async function readBlob(request: ReadRequest): Promise<{ location: string; bytes: AsyncIterable<Buffer> }> {
+  const { offset, length } = request.range;
+  const first = await open(request, offset, length);
+  return { location: first.location, bytes: bytesOf(request, first.bytes) };
+}
+
+async function* bytesOf(request: ReadRequest, opened: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let at = request.range.offset;
+  const end = at + request.range.length;
+  let source = opened;
+  let failures = 0;
+  while (true) {
+    try {
+      for await (const piece of source) {
+        at += piece.length;
+        failures = 0;
+        yield piece;
+      }
+      if (at >= end) return;
+      throw fail.corrupt(request.digest, `the stream ended ${end - at} bytes early`);
+    } catch (error) {
+      if (request.context.signal?.aborted || ++failures > ROUNDS_WITHOUT_PROGRESS) throw error;
+    }
+    source = await reopen(request, at, end - at);
+  }
+}
+
+async function reopen(request: ReadRequest, offset: number, length: number): Promise<AsyncIterable<Buffer>> {
+  for (let round = 1; ; round++) {
+    try {
+      return (await open(request, offset, length)).bytes;
+    } catch (error) {
+      if (request.context.signal?.aborted || round === ROUNDS_WITHOUT_PROGRESS) throw error;
+      await sleep(PAUSE_MS * round * (0.5 + Math.random()));
+    }
+  }
+}
+
+async function open(
+  request: ReadRequest,
+  offset: number,
+  length: number,
+): Promise<{ location: string; bytes: AsyncIterable<Buffer> }> {
+  const attempts: { location: string; error: unknown }[] = [];
+  for (const location of request.locations.forReading(request.holders)) {
+    try {
+      return { location: location.name, bytes: await openAt(location, request, offset, length) };
+    } catch (error) {
+      if (request.context.signal?.aborted) throw error;
+      attempts.push({ location: location.name, error });
+    }
+  }
+  throw new BlobUnavailable(request.digest, attempts);
+}
+
+async function openAt(
+  location: Location,
+  request: ReadRequest,
+  offset: number,
+  limit: number,
+): Promise<AsyncIterable<Buffer>> {
+  const giveUp = new AbortController();
+  const signal = request.context.signal ? AbortSignal.any([request.context.signal, giveUp.signal]) : giveUp.signal;
+  const body = await location.store.read(request.digest, { offset, limit }, { ...request.context, signal });
+  if (body.size === request.size) return body.bytes;
+  giveUp.abort();
+  throw fail.corrupt(request.digest, `${location.name} has ${body.size} bytes of ${request.size}`);
+}

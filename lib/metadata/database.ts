@@ -1,0 +1,188 @@
+/**
+ * The connection to PostgreSQL, the truth about everything but bytes.
+ *
+ * `DB_URI` may name several hosts (a primary and its standbys); `pg` cannot read that. The pool here connects to the
+ * first host that accepts writes, and looks again when the one it has goes away or has become a standby.
+ */
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { DatabaseConfig } from '../config/config.js';
+
+/** PostgreSQL cannot be reached, or cannot serve now. Nothing is wrong with the request. */
+export class DatabaseUnavailable extends Error {
+  override readonly name = 'DatabaseUnavailable';
+}
+
+/** How long to wait for a connection: from the pool, or to a server that does not answer. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** No statement of ours takes long; one that does is stuck behind a lock, and its request is lost anyway. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+
+/** A row as it comes: validated by the function that asked for it. */
+export type Row = Record<string, unknown>;
+
+export interface QueryOptions {
+  /** The statement only reads, or may run twice: it is tried once more on a new connection if its own was lost. */
+  readonly repeatable?: boolean;
+}
+
+/** One host's worth of a connection string. Each is tried in turn. */
+export function hostsOf(url: string): string[] {
+  const match = /^([a-z]+:\/\/)([^@/]*@)?([^/?]*)(.*)$/s.exec(url);
+  if (!match) return [url];
+  const [, scheme = '', login = '', hosts = '', rest = ''] = match;
+  return hosts.split(',').map(host => `${scheme}${login}${host}${rest}`);
+}
+
+export class Database {
+  readonly #config: DatabaseConfig;
+  readonly #log: Logger;
+  readonly #hosts: string[];
+  #pool: Promise<pg.Pool> | undefined;
+  #closed = false;
+
+  constructor(config: DatabaseConfig, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    this.#hosts = hostsOf(config.url);
+  }
+
+  /** Runs one statement. Throws DatabaseUnavailable when the server is at fault, the driver's error otherwise. */
+  async query(text: string, values: readonly unknown[] = [], options: QueryOptions = {}): Promise<Row[]> {
+    try {
+      return await this.#run(text, values);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      if (this.#closed || !options.repeatable)
+        throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
+    }
+    try {
+      return await this.#run(text, values);
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const pool = await this.#pool?.catch(() => undefined);
+    await pool?.end();
+  }
+
+  async #run(text: string, values: readonly unknown[]): Promise<Row[]> {
+    const pool = await this.#writablePool();
+    try {
+      const result = await pool.query<Row>(text, [...values]);
+      return result.rows;
+    } catch (error) {
+      if (this.#hosts.length > 1 && isUnavailable(error)) this.#forget(pool);
+      throw error;
+    }
+  }
+
+  #writablePool(): Promise<pg.Pool> {
+    this.#pool ??= this.#connect().catch(error => {
+      this.#pool = undefined;
+      throw error;
+    });
+    return this.#pool;
+  }
+
+  async #connect(): Promise<pg.Pool> {
+    if (this.#hosts.length === 1) return this.#poolFor(this.#config.url);
+    let failure: unknown = new Error('DB_URI names no host');
+    for (const url of this.#hosts) {
+      const pool = this.#poolFor(url);
+      try {
+        const { rows } = await pool.query<Row>('select pg_is_in_recovery() as standby');
+        if (rows[0]?.standby === false) return pool;
+        failure = Object.assign(new Error('every host of DB_URI that answers is a standby'), { code: READ_ONLY });
+      } catch (error) {
+        failure = error;
+      }
+      await pool.end().catch(() => {});
+    }
+    throw failure;
+  }
+
+  #poolFor(url: string): pg.Pool {
+    const pool = new pg.Pool({
+      connectionString: url,
+      max: this.#config.poolSize,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      idleTimeoutMillis: 60_000,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      query_timeout: STATEMENT_TIMEOUT_MS + 5_000,
+      keepAlive: true,
+      application_name: 'entrepot',
+    });
+    // An idle connection that breaks is replaced when it is next needed; without a listener it would end the process.
+    pool.on('error', error => this.#log.debug({ err: error }, 'an idle connection to PostgreSQL was lost'));
+    return pool;
+  }
+
+  #forget(pool: pg.Pool): void {
+    this.#pool = undefined;
+    pool.end().catch(() => {});
+  }
+}
+
+/** cannot execute … in a read-only transaction: a primary that has become a standby. */
+const READ_ONLY = '25006';
+const UNAVAILABLE_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ETIMEDOUT',
+  'EPIPE',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  READ_ONLY,
+  '53300',
+  '57P01',
+  '57P02',
+  '57P03',
+  '57014',
+  '55P03',
+  '40001',
+  '40P01',
+]);
+
+function isUnavailable(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof AggregateError) return error.errors.some(isUnavailable);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (UNAVAILABLE_CODES.has(code) || code.startsWith('08')) return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered/.test(
+    error.message,
+  );
+}
+
+/** A single connection, for what a pool cannot do: LISTEN, and locks that belong to a session. The caller ends it. */
+export async function connectOnce(url: string, applicationName: string): Promise<pg.Client> {
+  let failure: unknown;
+  for (const host of hostsOf(url)) {
+    const client = new pg.Client({
+      connectionString: host,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      application_name: applicationName,
+    });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      const { rows } = await client.query<Row>('select pg_is_in_recovery() as standby');
+      if (rows[0]?.standby === false) return client;
+      failure = new Error('the server is a standby');
+    } catch (error) {
+      failure = error;
+    }
+    await client.end().catch(() => {});
+  }
+  throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${failure instanceof Error ? failure.message : failure}`, {
+    cause: failure,
+  });
+}

@@ -1,0 +1,49 @@
+-- Rows that are made when they are first needed. Each function is right when many ask at once: who loses the race to
+-- insert reads what the winner wrote.
+
+create or replace function repository_id(p_namespace text, p_name text) returns integer language plpgsql as $$
+declare
+  namespace_id integer;
+  found_id integer;
+begin
+  loop
+    select r.id into found_id from repository r join "user" u on u.id = r.namespace_user_id
+     where u.username = p_namespace and r.name = p_name;
+    if found then
+      return found_id;
+    end if;
+    select id into namespace_id from "user" where username = p_namespace;
+    if found then
+      insert into repository (namespace_user_id, name) values (namespace_id, p_name) on conflict do nothing;
+    else
+      insert into "user" (username, organization) values (p_namespace, true) on conflict do nothing;
+    end if;
+  end loop;
+end $$;
+
+create or replace function mediatype_id(p_name text) returns integer language plpgsql as $$
+declare
+  found_id integer;
+begin
+  loop
+    select id into found_id from mediatype where name = p_name;
+    if found then
+      return found_id;
+    end if;
+    insert into mediatype (name) values (p_name) on conflict do nothing;
+  end loop;
+end $$;
+
+-- The blob's row, locked so that nobody deletes it before this transaction has linked it.
+create or replace function blob_id(p_digest text, p_size bigint) returns bigint language plpgsql as $$
+declare
+  found_id bigint;
+begin
+  loop
+    select id into found_id from imagestorage where content_checksum = p_digest for key share;
+    if found then
+      return found_id;
+    end if;
+    insert into imagestorage (content_checksum, image_size) values (p_digest, p_size) on conflict do nothing;
+  end loop;
+end $$;

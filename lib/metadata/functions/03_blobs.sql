@@ -1,0 +1,70 @@
+-- Records a verified blob: where it is, which repository may pull it, and where it must still go.
+create or replace function store_blob(
+  p_repository integer, p_digest text, p_size bigint, p_location text, p_required text[], p_trace text
+) returns void language plpgsql as $$
+declare
+  blob bigint := blob_id(p_digest, p_size);
+  place integer;
+begin
+  select id into strict place from imagestoragelocation where name = p_location;
+  insert into imagestorageplacement (storage_id, location_id, verified_at) values (blob, place, now())
+    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
+    where imagestorageplacement.verified_at is null;
+  delete from replication where storage_id = blob and location_id = place;
+  perform link_blob(p_repository, blob);
+  perform queue_replication(array[blob], p_repository, p_required, p_trace);
+end $$;
+
+-- Lets a repository's readers pull a blob, and keeps it for a day though no manifest refers to it yet.
+create or replace function link_blob(p_repository integer, p_blob bigint) returns void language sql as $$
+  insert into uploadedblob (repository_id, blob_id, expires_at) values (p_repository, p_blob, now() + interval '24 hours')
+    on conflict (repository_id, blob_id) do update set expires_at = excluded.expires_at, uploaded_at = now()
+$$;
+
+-- Ends an upload whose bytes are stored and verified. False if the upload is gone, or is no longer the caller's: it
+-- has been written to since (p_writer null: the byte count must be what the caller saw, and nobody may be writing).
+create or replace function finish_upload(
+  p_namespace text, p_name text, p_uuid text, p_writer uuid, p_byte_count bigint,
+  p_digest text, p_size bigint, p_location text, p_required text[], p_trace text
+) returns boolean language plpgsql as $$
+declare
+  repo integer;
+begin
+  delete from blobupload b using repository r, "user" u
+   where b.uuid = p_uuid and r.id = b.repository_id and u.id = r.namespace_user_id
+     and u.username = p_namespace and r.name = p_name
+     and case when p_writer is null then b.byte_count = p_byte_count and (b.lease_until is null or b.lease_until < now())
+              else b.writer = p_writer end
+  returning b.repository_id into repo;
+  if not found then
+    return false;
+  end if;
+  perform store_blob(repo, p_digest, p_size, p_location, p_required, p_trace);
+  return true;
+end $$;
+
+-- Makes a blob that another repository has (p_from null: any) pullable from this one. Its size, or null if it is not there.
+create or replace function mount_blob(
+  p_namespace text, p_name text, p_digest text, p_from_namespace text, p_from_name text, p_required text[], p_trace text
+) returns bigint language plpgsql as $$
+declare
+  blob bigint;
+  size bigint;
+  repo integer;
+begin
+  select s.id, s.image_size into blob, size from imagestorage s
+   where s.content_checksum = p_digest
+     and exists (select from imagestorageplacement p where p.storage_id = s.id)
+     and exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
+                   join "user" u on u.id = r.namespace_user_id
+                  where ub.blob_id = s.id
+                    and (p_from_name is null or (u.username = p_from_namespace and r.name = p_from_name)))
+     for key share of s;
+  if not found then
+    return null;
+  end if;
+  repo := repository_id(p_namespace, p_name);
+  perform link_blob(repo, blob);
+  perform queue_replication(array[blob], repo, p_required, p_trace);
+  return size;
+end $$;

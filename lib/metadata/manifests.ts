@@ -1,0 +1,130 @@
+/** Manifests, kept byte for byte in the database: an image is pullable everywhere as soon as it is pushed. */
+import type { Digest } from '../oci/digest.js';
+import { parseDigest } from '../oci/digest.js';
+import type { ManifestFacts } from '../oci/manifest.js';
+import type { RepositoryName, Tag } from '../oci/name.js';
+import { asSize } from '../oci/size.js';
+import type { Database } from './database.js';
+import { OutageMemory } from './outage.js';
+import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
+import { type MetadataSettings, namePair } from './settings.js';
+
+/** How a client names a manifest. */
+export type Reference = { readonly tag: Tag } | { readonly digest: Digest };
+
+export interface FoundManifest {
+  readonly digest: Digest;
+  /** The Content-Type that it was pushed with. */
+  readonly mediaType: string;
+  readonly size: number;
+  /** Absent if the caller said that it knows the bytes of this digest. */
+  readonly bytes: Buffer | undefined;
+}
+
+/** Whether the repository exists, and the manifest if it has it. */
+export interface ManifestAnswer {
+  readonly repositoryKnown: boolean;
+  readonly manifest?: FoundManifest;
+}
+
+/** What became of a push. */
+export type Put = { readonly kind: 'stored' } | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] };
+
+export class Manifests {
+  readonly #db: Database;
+  readonly #settings: MetadataSettings;
+  readonly #outage = new OutageMemory<ManifestAnswer>();
+
+  constructor(db: Database, settings: MetadataSettings) {
+    this.#db = db;
+    this.#settings = settings;
+  }
+
+  /**
+   * Looks a manifest up: one query. `known` is a digest whose bytes the caller has: if it is the answer, its bytes are
+   * not sent again.
+   */
+  find(repository: RepositoryName, reference: Reference, known?: Digest): Promise<ManifestAnswer> {
+    const name = 'tag' in reference ? `:${reference.tag}` : `@${reference.digest}`;
+    const ask = () => this.#ask(repository, reference, known);
+    return this.#outage.bridge(repository + name, ask, answer => answer.manifest !== undefined);
+  }
+
+  async #ask(repository: RepositoryName, reference: Reference, known: Digest | undefined): Promise<ManifestAnswer> {
+    const byTag = 'tag' in reference;
+    const wanted = byTag
+      ? `(tag t join manifest m on m.id = t.manifest_id and t.name = $3 and t.lifetime_end_ms is null)
+           on t.repository_id = r.id`
+      : 'manifest m on m.repository_id = r.id and m.digest = $3';
+    const [row] = await this.#db.query(
+      `select m.digest, mt.name as media_type, octet_length(m.manifest_bytes) as size,
+              case when m.digest = $4 then null else m.manifest_bytes end as bytes
+         from repository r
+         join "user" u on u.id = r.namespace_user_id
+         left join ${wanted}
+         left join mediatype mt on mt.id = m.media_type_id
+        where u.username = $1 and r.name = $2`,
+      [...namePair(this.#settings, repository), byTag ? reference.tag : reference.digest, known ?? null],
+      { repeatable: true },
+    );
+    if (!row) return { repositoryKnown: false };
+    if (row.digest === null) return { repositoryKnown: true };
+    return {
+      repositoryKnown: true,
+      manifest: {
+        digest: asDigestValue(row, 'digest'),
+        mediaType: asText(row, 'media_type'),
+        size: asSize(row.size),
+        bytes: optional(row, 'bytes', asBytes),
+      },
+    };
+  }
+
+  /**
+   * Stores a manifest, links its blobs and children, queues the copies that this causes, and points the tags to it: one
+   * transaction, one round trip. Stores nothing if the repository lacks a blob that it needs.
+   */
+  async put(manifest: {
+    repository: RepositoryName;
+    digest: Digest;
+    bytes: Buffer;
+    facts: ManifestFacts;
+    tags: readonly Tag[];
+    traceId: string;
+  }): Promise<Put> {
+    const { facts } = manifest;
+    const [row] = await this.#db.query(
+      'select put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as missing',
+      [
+        ...namePair(this.#settings, manifest.repository),
+        manifest.digest,
+        facts.mediaType,
+        manifest.bytes,
+        facts.configMediaType ?? null,
+        facts.layersSize,
+        facts.subject ?? null,
+        facts.artifactType ?? null,
+        JSON.stringify(facts.annotations),
+        facts.blobs,
+        facts.children,
+        manifest.tags,
+        this.#settings.required ?? null,
+        manifest.traceId,
+      ],
+      { repeatable: true },
+    );
+    const missing = row ? asTexts(row, 'missing').flatMap(text => parseDigest(text) ?? []) : [];
+    return missing.length > 0 ? { kind: 'blobs-missing', digests: missing } : { kind: 'stored' };
+  }
+
+  /** Deletes a manifest, and with it the tags that point to it. False if it was not there. */
+  async remove(repository: RepositoryName, digest: Digest): Promise<boolean> {
+    const rows = await this.#db.query(
+      `delete from manifest m using repository r, "user" u
+        where r.id = m.repository_id and u.id = r.namespace_user_id and u.username = $1 and r.name = $2 and m.digest = $3
+        returning m.id`,
+      [...namePair(this.#settings, repository), digest],
+    );
+    return rows.length > 0;
+  }
+}

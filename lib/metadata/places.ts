@@ -1,0 +1,40 @@
+/** Locations as the database knows them: their names, and the identity of the store behind each. */
+import type { Database } from './database.js';
+
+export class Places {
+  readonly #db: Database;
+  /** What was right once stays right while this process lives: also while the database cannot be asked. */
+  readonly #confirmed = new Map<string, string>();
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Adds the names that are new. Called when a process starts; names are never removed by themselves. */
+  async register(names: readonly string[]): Promise<void> {
+    await this.#db.query(
+      'insert into imagestoragelocation (name) select n from unnest($1::text[]) n order by n on conflict do nothing',
+      [names],
+      { repeatable: true },
+    );
+  }
+
+  /** Whether `marker` is the identity on record for the location; puts it on record if there is none. */
+  identify = async (location: string, marker: string): Promise<boolean> => {
+    const known = this.#confirmed.get(location);
+    if (known !== undefined) return known === marker;
+    await this.#db.query(
+      `insert into locationstate (location_id, marker) select id, $2::uuid from imagestoragelocation where name = $1
+       on conflict do nothing`,
+      [location, marker],
+      { repeatable: true },
+    );
+    const [row] = await this.#db.query(
+      'select s.marker = $2::uuid as same from locationstate s join imagestoragelocation l on l.id = s.location_id where l.name = $1',
+      [location, marker],
+      { repeatable: true },
+    );
+    if (row?.same === true) this.#confirmed.set(location, marker);
+    return row?.same === true;
+  };
+}

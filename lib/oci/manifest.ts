@@ -1,0 +1,96 @@
+/**
+ * What a registry must know of a manifest: which blobs and manifests it needs, and what it is attached to.
+ *
+ * Everything else in it is its author's business: unknown fields and media types are kept byte for byte.
+ */
+import { z } from 'zod';
+import { type Digest, parseDigest } from './digest.js';
+import { isMediaType, isNonDistributable } from './media-types.js';
+
+/** A manifest that cannot be stored; the message says why, for the one who pushed it. */
+export class ManifestInvalid extends Error {
+  override readonly name = 'ManifestInvalid';
+}
+
+/** What a manifest says, as far as the registry must know. */
+export interface ManifestFacts {
+  readonly mediaType: string;
+  /** The media type of its config, if it has one. */
+  readonly configMediaType: string | undefined;
+  /** Its `artifactType`, or an image's config media type in its place (distribution specification, "Listing Referrers"). */
+  readonly artifactType: string | undefined;
+  /** What it is attached to. */
+  readonly subject: Digest | undefined;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Sum of its layers' sizes, in bytes. */
+  readonly layersSize: number;
+  /** Its config and layers, without those that a client may keep to itself; each once, sorted. */
+  readonly blobs: readonly Digest[];
+  /** The manifests that it lists; each once, sorted. */
+  readonly children: readonly Digest[];
+}
+
+const digest = z.string().transform((text, context) => {
+  const parsed = parseDigest(text);
+  if (!parsed) context.addIssue('is not a digest (sha256:<64 hex> or sha512:<128 hex>)');
+  return parsed ?? z.NEVER;
+});
+const size = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const mediaType = z.string().refine(isMediaType, 'is not a media type');
+const annotations = z.record(z.string(), z.string());
+const descriptor = z.object({ mediaType, digest, size, urls: z.array(z.string()).optional() });
+
+const manifest = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: mediaType.optional(),
+  artifactType: mediaType.optional(),
+  config: descriptor.optional(),
+  layers: z.array(descriptor).optional(),
+  manifests: z.array(descriptor).optional(),
+  subject: descriptor.nullish(),
+  annotations: annotations.nullish(),
+});
+
+/** Reads a manifest that was pushed as `contentType` (without parameters). Throws ManifestInvalid. */
+export function readManifest(bytes: Buffer, contentType: string): ManifestFacts {
+  const parsed = manifest.safeParse(parseJson(bytes));
+  if (!parsed.success) throw new ManifestInvalid(describe(parsed.error));
+  const { data } = parsed;
+  if (data.mediaType && data.mediaType !== contentType) {
+    throw new ManifestInvalid(`mediaType is ${data.mediaType}, but the Content-Type says ${contentType}`);
+  }
+  const layers = data.layers ?? [];
+  const needed = [
+    ...(data.config ? [data.config] : []),
+    ...layers.filter(layer => !isNonDistributable(layer.mediaType)),
+  ];
+  return {
+    mediaType: contentType,
+    configMediaType: data.config?.mediaType,
+    artifactType: data.artifactType ?? data.config?.mediaType,
+    subject: data.subject?.digest,
+    annotations: data.annotations ?? {},
+    layersSize: layers.reduce((sum, layer) => sum + layer.size, 0),
+    blobs: distinct(needed),
+    children: distinct(data.manifests ?? []),
+  };
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw new ManifestInvalid(`the manifest is not JSON in UTF-8: ${error instanceof Error ? error.message : ''}`);
+  }
+}
+
+function describe(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 5)
+    .map(issue => `${issue.path.join('.') || 'the manifest'}: ${issue.message}`)
+    .join('; ');
+}
+
+function distinct(descriptors: readonly { digest: Digest }[]): Digest[] {
+  return [...new Set(descriptors.map(each => each.digest))].sort();
+}

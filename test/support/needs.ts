@@ -1,0 +1,119 @@
+/**
+ * The one list of everything that the tests need beyond Node.js and npm, and how to get it.
+ *
+ * `required` means: with `CI=true`, its absence is a failure; elsewhere the tests that need it are skipped, loudly.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** `test`: needed by `npm test`; `ci`: by the heavier tier that `.ci/run` adds. */
+export type Tier = 'test' | 'ci';
+
+export interface Need {
+  readonly name: string;
+  readonly tier: Tier;
+  /** The programs that show that it is there. */
+  readonly commands: readonly string[];
+  readonly aptPackage: string;
+  readonly required: boolean;
+  readonly purpose: string;
+}
+
+export const needs: readonly Need[] = [
+  listed('redis-server', 'test', ['redis-server'], 'redis-server', true, 'the cache of manifests'),
+  listed('skopeo', 'test', ['skopeo'], 'skopeo', true, 'pushes and pulls by a real client'),
+  listed('docker', 'ci', ['docker', 'dockerd'], 'docker.io', true, 'pushes and pulls by Docker Engine'),
+  listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
+  listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
+  listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
+  listed('docker-registry', 'ci', ['docker-registry'], 'docker-registry', false, 'speed beside another registry'),
+];
+
+function listed(
+  name: string,
+  tier: Tier,
+  commands: readonly string[],
+  aptPackage: string,
+  required: boolean,
+  purpose: string,
+): Need {
+  return { name, tier, commands, aptPackage, required, purpose };
+}
+
+/** Whether an outside need is there. A name that is not in the list is a mistake and throws. */
+export function need(name: string): boolean {
+  const found = needs.find(candidate => candidate.name === name);
+  if (found === undefined) throw new Error(`"${name}" is not in the list of test/support/needs.ts`);
+  return isPresent(found);
+}
+
+/** Those of `names` that are absent. */
+export function missingNeeds(names: readonly string[]): string[] {
+  return names.filter(name => !need(name));
+}
+
+/** The system's folders, which are not in everybody's PATH. A test of this file takes them away. */
+const systemFolders = process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/** The absolute path of a program, looked for in PATH and in the system's folders; undefined if there is none. */
+export function findCommand(command: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), ...systemFolders];
+  return folders
+    .filter(folder => folder !== '')
+    .map(folder => join(folder, command))
+    .find(isExecutable);
+}
+
+function isPresent(item: Need): boolean {
+  return item.commands.every(command => findCommand(command) !== undefined);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The needs of `tier` that are absent. */
+export function absent(tier: Tier): Need[] {
+  return needs.filter(item => item.tier === tier && !isPresent(item));
+}
+
+/** Installs what is absent, if this is Debian (or made from it) and we are root; otherwise does nothing. */
+export function installMissing(tier: Tier): void {
+  const packages = absent(tier).map(item => item.aptPackage);
+  if (packages.length === 0 || process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return;
+  if (findCommand('apt-get') === undefined) return;
+  console.log(`Installing with apt-get: ${packages.join(' ')}`);
+  withoutServices(() => {
+    const wait = ['-o', 'DPkg::Lock::Timeout=300'];
+    if (aptGet([...wait, 'update'])) aptGet([...wait, 'install', '-y', '--no-install-recommends', ...packages]);
+  });
+}
+
+function aptGet(parameters: readonly string[]): boolean {
+  const done = spawnSync('apt-get', parameters, {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  if (done.status === 0) return true;
+  console.error(`apt-get ${parameters.join(' ')} failed:\n${done.stdout}${done.stderr}`);
+  return false;
+}
+
+/** Debian's packages start their service when installed, unless this file says no; we want the programs alone. */
+function withoutServices(install: () => void): void {
+  const policy = '/usr/sbin/policy-rc.d';
+  const ours = !existsSync(policy);
+  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    install();
+  } finally {
+    if (ours) rmSync(policy, { force: true });
+  }
+}
