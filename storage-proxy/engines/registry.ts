@@ -1,23 +1,9 @@
 /** Which engine a driver name of DISTRIBUTED_STORAGE_CONFIG stands for. */
 import type { z } from 'zod';
 import type { OwnedLocation } from '../../lib/config/config.js';
+import { DRIVERS } from '../../lib/config/drivers.js';
 import type { Engine } from './engine.js';
 import { LocalStorage, localArguments } from './local.js';
-
-/** Drivers that Quay documents, and that this version cannot run yet. */
-const NOT_YET = [
-  'S3Storage',
-  'STSS3Storage',
-  'RadosGWStorage',
-  'RHOCSStorage',
-  'IBMCloudStorage',
-  'GoogleCloudStorage',
-  'AzureStorage',
-  'SwiftStorage',
-  'CloudFrontedS3Storage',
-  'CloudFlareStorage',
-  'AkamaiS3Storage',
-];
 
 const ENGINES: Record<string, (key: string, values: unknown) => Engine> = {
   LocalStorage: (key, values) => new LocalStorage(validated(localArguments, key, values)),
@@ -29,7 +15,7 @@ export function createEngine(location: OwnedLocation): Engine {
   const create = Object.hasOwn(ENGINES, location.driver) ? ENGINES[location.driver] : undefined;
   if (create) return create(key, location.arguments);
   const known = Object.keys(ENGINES).join(', ');
-  const reason = NOT_YET.includes(location.driver) ? 'is not supported yet' : 'is not known';
+  const reason = DRIVERS.some(name => name === location.driver) ? 'is not supported yet' : 'is not known';
   throw new Error(`${key}: the driver ${location.driver} ${reason}; this version can use ${known}`);
 }
 

@@ -73,7 +73,10 @@ export class Tail {
       if (isMissing(error)) return undefined;
       throw storeError(error);
     }
-    const { size } = await handle.stat();
+    const size = await handle.stat().then(
+      found => found.size,
+      () => undefined,
+    );
     if (size === last.length)
       return new Tail(folder, last.name, handle, last.length, { segments: segments.slice(0, -1), hash });
     await handle.close();
