@@ -55,14 +55,15 @@ export const TEXT_KEYS: ReadonlySet<string> = new Set<Key>([
 /** The environment variable of Quay's that orders the locations; for a storage-proxy its first name is the one it owns. */
 export const PREFERENCE_VARIABLE = 'QUAY_DISTRIBUTED_STORAGE_PREFERENCE';
 
-/** Variables that are no settings: which file to read, and how the process is ended (see lib/process). */
-const PROCESS_VARIABLES = ['ENTREPOT_CONFIG', 'ENTREPOT_STOP_WITH_STDIN'];
+/** Variables that are no settings: which file to read, how the process is ended (lib/process), the local stack's own. */
+const PROCESS_VARIABLES = ['ENTREPOT_CONFIG', 'ENTREPOT_STOP_WITH_STDIN', 'ENTREPOT_POSTGRES_RUN_AS'];
 
 /** What Kubernetes adds for a service that is called `entrepot…`: nobody wrote it, so it is nobody's mistake. */
 const SERVICE_VARIABLE =
   /_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
-const MEANINGFUL_KEYS: readonly string[] = [...SHARED_KEYS, ...ENTREPOT_KEYS];
+/** All keys that mean something here. */
+export const MEANINGFUL_KEYS: readonly string[] = [...SHARED_KEYS, ...ENTREPOT_KEYS];
 const VARIABLES: readonly string[] = [...ENTREPOT_KEYS, ...PROCESS_VARIABLES, PREFERENCE_VARIABLE];
 
 /** Reports the file's keys that are unknown or misspelt. Returns Quay's keys that are accepted and mean nothing here. */
@@ -86,7 +87,7 @@ export function checkKeys(settings: Settings, problems: Problems): readonly stri
 export function checkVariables(env: Environment, problems: Problems): readonly string[] {
   const ignored: string[] = [];
   for (const name of Object.keys(env)) {
-    if (!/^(ENTREPOT|QUAY)_/.test(name) || VARIABLES.includes(name) || SERVICE_VARIABLE.test(name)) continue;
+    if (!/^(ENTREPOT_(?!TEST_)|QUAY_)/.test(name) || VARIABLES.includes(name) || SERVICE_VARIABLE.test(name)) continue;
     const similar = mostSimilar(name, VARIABLES);
     if (similar) problems.add(name, `unknown environment variable; did you mean ${similar}?`);
     else if (name.startsWith('ENTREPOT_')) ignored.push(name);
