@@ -5,7 +5,7 @@
  * request's time; what ends a connection is silence of the client, see idle.ts.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Address } from '../../lib/config/config.js';
@@ -61,8 +61,6 @@ export class HttpServer {
       idle.begin(req, res);
       this.#lastRequest = Date.now();
       if (this.#draining) res.shouldKeepAlive = false;
-      // A response that began before draining did leaves its connection open; nobody should use it again.
-      res.once('close', () => this.#draining && setImmediate(() => this.#server.closeIdleConnections()));
       this.#handler(req, res);
     };
     this.#server.on('request', onRequest);
@@ -100,8 +98,12 @@ export class HttpServer {
   async stop(graceMs: number): Promise<void> {
     const deadline = Date.now() + graceMs;
     this.#draining = true;
+    // Of answers that began before, which did not say that their connection will end.
+    this.#server.keepAliveTimeout = FAREWELL_MS.quiet;
     await this.#farewell(Math.min(FAREWELL_MS.most, graceMs / 2));
-    const closed = new Promise<void>(resolve => this.#server.close(() => resolve()));
+    // http.Server's own close also cuts connections that were accepted just now and have not yet sent their request.
+    const closed = new Promise<void>(resolve => NetServer.prototype.close.call(this.#server, () => resolve()));
+    const closeIdle = setInterval(() => this.#server.closeIdleConnections(), FAREWELL_MS.quiet);
     const cut = setTimeout(
       () => {
         this.#log.warn('requests in flight are cut off: the time to finish is over');
@@ -110,6 +112,7 @@ export class HttpServer {
       Math.max(0, deadline - Date.now()),
     );
     await closed;
+    clearInterval(closeIdle);
     clearTimeout(cut);
   }
 

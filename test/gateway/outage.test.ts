@@ -2,13 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
+import { DatabaseProxy } from './database-proxy.js';
 import { begin, codeOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway outage');
 let stack: Stack;
+const database = new DatabaseProxy();
 
 test.before(async () => {
-  stack = await startStack({ locations: ['usstorage', 'eustorage'] });
+  stack = await startStack({ locations: ['usstorage', 'eustorage'], through: url => database.through(url) });
 });
 
 test('a location that is away: writes go elsewhere, its blobs get a 503 until it is back', async () => {
@@ -53,12 +55,7 @@ test('the database is away: what was served just now is served on, everything el
   for (const path of [blobPath, '/v2/database/manifests/v1', `/v2/database/manifests/${manifest}`]) {
     assert.is((await client.request('GET', path)).status, 200);
   }
-  const name = new URL(stack.databaseUrl).pathname.slice(1);
-  await stack.sql(`alter database ${name} allow_connections false`).catch(() => {});
-  await stack.sql(
-    'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
-    [name],
-  );
+  database.cut();
   try {
     for (const path of [blobPath, '/v2/database/manifests/v1', `/v2/database/manifests/${manifest}`]) {
       assert.is((await client.request('GET', path)).status, 200, path);
@@ -69,7 +66,7 @@ test('the database is away: what was served just now is served on, everything el
     assert.ok(Number(push.headers['retry-after']) > 0);
     assert.is((await client.request('GET', '/health/instance')).status, 503);
   } finally {
-    await stack.sql(`alter database ${name} allow_connections true`);
+    await database.mend();
   }
   assert.type(await begin(client, 'database'), 'string');
 });

@@ -1,26 +1,24 @@
 /** How often the gateway asks PostgreSQL: over 100 ms, each round trip is a tenth of a second of somebody's push or pull. */
-import { connect, createServer, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
-import { atEnd, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
+import { DatabaseProxy } from './database-proxy.js';
 import { begin, closing, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway round trips');
 let stack: Stack;
-let trips: () => number;
+const database = new DatabaseProxy();
 
 test.before(async () => {
-  const counter = await countingProxy();
-  trips = counter.trips;
-  stack = await startStack({ through: counter.through });
+  stack = await startStack({ through: url => database.through(url) });
 });
 
 /** How many round trips `work` makes. */
 async function during(work: () => Promise<unknown>): Promise<number> {
   // The signal for the workers is sent beside the answer, at most every 100 ms; it keeps nobody waiting.
   await new Promise(resolve => setTimeout(resolve, 250));
-  const before = trips();
+  const before = database.trips;
   await work();
-  return trips() - before;
+  return database.trips - before;
 }
 
 const indexType = 'application/vnd.oci.image.index.v1+json';
@@ -78,60 +76,5 @@ test('a pull', async () => {
     assert.is(await during(() => client.request('GET', `/v2/pulls/${path}`)), 1, path);
   }
 });
-
-/** A proxy in front of PostgreSQL that counts what ends a round trip: Query and Sync messages of the client. */
-async function countingProxy() {
-  let count = 0;
-  const sockets = new Set<Socket>();
-  async function through(url: string): Promise<string> {
-    const target = new URL(url);
-    const server = createServer(client => {
-      const upstream = connect(Number(target.port), target.hostname);
-      for (const socket of [client, upstream]) {
-        sockets.add(socket);
-        socket.on('error', () => {});
-        socket.on('close', () => {
-          client.destroy();
-          upstream.destroy();
-          sockets.delete(socket);
-        });
-      }
-      const messages = messageTypes();
-      client.on('data', piece => {
-        count += messages(piece).filter(type => type === 'Q' || type === 'S').length;
-        upstream.write(piece);
-      });
-      upstream.on('data', piece => client.write(piece));
-    });
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-    atEnd(() => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    });
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('the proxy does not listen');
-    return Object.assign(new URL(url), { hostname: '127.0.0.1', port: String(address.port) }).href;
-  }
-  return { trips: () => count, through };
-}
-
-/** Reads the types of the messages in a client's stream: the first message has none, all others begin with theirs. */
-function messageTypes(): (piece: Buffer) => string[] {
-  let rest = Buffer.alloc(0);
-  let started = false;
-  return piece => {
-    rest = Buffer.concat([rest, piece]);
-    const types: string[] = [];
-    while (true) {
-      const head = started ? 1 : 0;
-      if (rest.length < head + 4) return types;
-      const length = head + rest.readUInt32BE(head);
-      if (rest.length < length) return types;
-      if (started) types.push(rest.toString('latin1', 0, 1));
-      started = true;
-      rest = rest.subarray(length);
-    }
-  };
-}
 
 test.run();

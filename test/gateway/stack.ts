@@ -91,6 +91,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   }
 
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  pool.on('error', () => {});
   atEnd(() => pool.end());
   const first = await startGateway();
   return {
