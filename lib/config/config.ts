@@ -92,4 +92,8 @@ export interface Config {
   readonly owned: OwnedLocation | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  /** The file that was read. */
+  readonly file: string;
+  /** What the operator should know although nothing is wrong, for example which keys are ignored. To be logged once at the start. */
+  readonly notices: readonly string[];
 }

@@ -44,13 +44,19 @@ export class Replication {
     this.#db = db;
   }
 
-  /** Claims up to `limit` copies that are due, for any of the locations. Of those that wait, the longest waiting first. */
-  async claim(targets: readonly string[], limit: number): Promise<Job[]> {
+  /**
+   * Claims up to `limit` copies that are due, for any of the locations, of blobs of `minSize` to `maxSize` bytes. Of
+   * those that wait, the longest waiting first.
+   */
+  async claim(
+    targets: readonly string[],
+    { limit, minSize, maxSize }: { limit: number; minSize: number; maxSize: number },
+  ): Promise<Job[]> {
     const rows = await this.#db.query(
       `with due as (
-         select id from replication
-          where location_id in (select id from imagestoragelocation where name = any ($1)) and next_attempt_at <= now()
-          order by priority desc, next_attempt_at limit $2 for update skip locked)
+         select r.id from replication r join imagestorage s on s.id = r.storage_id and s.image_size between $3 and $4
+          where r.location_id in (select id from imagestoragelocation where name = any ($1)) and r.next_attempt_at <= now()
+          order by r.priority desc, r.next_attempt_at limit $2 for update of r skip locked)
        update replication r set lease_token = gen_random_uuid(), attempts = attempts + 1, ${LEASE}
          from due, imagestorage s, imagestoragelocation l
         where r.id = due.id and s.id = r.storage_id and l.id = r.location_id
@@ -58,7 +64,7 @@ export class Replication {
                  r.bytes_done, r.session, r.trace_id,
                  array(select sl.name from imagestorageplacement p join imagestoragelocation sl on sl.id = p.location_id
                         where p.storage_id = s.id)::text[] as sources`,
-      [targets, limit],
+      [targets, limit, minSize, maxSize],
     );
     return rows.map(asJob);
   }
@@ -91,14 +97,6 @@ export class Replication {
       [lease.id, lease.token, at.session, at.offset],
     );
     return rows.length > 0;
-  }
-
-  /** Forgets how far a copy has got: its upload is gone. */
-  async restart(lease: Lease): Promise<void> {
-    await this.#db.query('update replication set session = null, bytes_done = 0 where id = $1 and lease_token = $2', [
-      lease.id,
-      lease.token,
-    ]);
   }
 
   /**

@@ -2,7 +2,9 @@
  * The life of a process, the same for all of them: build the parts, say that they are up, and on a signal end them in
  * order. Nothing else in the code base listens to signals or calls process.exit.
  */
-import type { Logger } from 'pino';
+import type { Config, Role } from '../config/config.js';
+import { ConfigError, loadConfig } from '../config/load.js';
+import { createLogger, type Logger } from '../telemetry/log.js';
 
 /** A process that has started. */
 export interface Running {
@@ -18,6 +20,24 @@ const ORPHAN_MS = 1_000;
 
 /** What the process may take beyond its grace, before it ends the hard way. */
 const OVERTIME_MS = 5_000;
+
+/** What a process's main is: it builds the parts from the configuration and hands them to each other. */
+export type Start = (config: Config, log: Logger) => Promise<Running>;
+
+/** Loads the configuration of a role and runs its process. Mistakes in the configuration end it before anything starts. */
+export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise<void> {
+  let config: Config;
+  try {
+    config = loadConfig({ role, env: process.env });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+  const log = createLogger({ name: role, level: config.logLevel });
+  for (const notice of config.notices) log.info(notice);
+  await runProcess(log, () => start(config, log));
+}
 
 /**
  * Runs a process until SIGTERM, SIGINT, or, with ENTREPOT_STOP_WITH_STDIN=1, the end of its standard input: a launcher

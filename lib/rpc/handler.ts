@@ -29,9 +29,11 @@ export type Send<Response> = (message: Response) => Promise<void>;
 /** The makers of handlers, for one server's logger. */
 export function handlers(log: Logger) {
   const report = (path: string, traceId: string | undefined, error: unknown) => {
-    if (error instanceof StatusError)
-      log.debug({ path, traceId, status: error.status, reason: error.reason }, error.message);
-    else log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
+    if (!(error instanceof StatusError)) return log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
+    const { status, reason, message, cause } = error;
+    // The request's fault is its caller's business; the node's own is an operator's, who also needs to know why.
+    const level = isOurs(error) ? 'warn' : 'debug';
+    log[level]({ path, traceId, status, reason, err: cause }, message);
   };
 
   /** A call with one request and one response. */
@@ -88,6 +90,11 @@ export function handlers(log: Logger) {
   }
 
   return { unary, serverStream, bidi };
+}
+
+/** Whether the fault is this process's or its surroundings', and not the request's. */
+function isOurs({ reason }: StatusError): boolean {
+  return reason === 'STORE_UNREACHABLE' || reason === 'DISK_FULL' || reason === 'CORRUPT' || reason === 'BUSY';
 }
 
 function contextOf(call: EventEmitter & { metadata: Metadata; cancelled: boolean }): HandlerContext {

@@ -1,7 +1,13 @@
 /**
  * A gRPC server of ours: a service, grpc.health.v1, reflection, wide windows, and an orderly end.
  */
-import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
@@ -50,7 +56,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
   const health = new HealthImplementation(
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
-  health.addToServer(server);
+  const watchers = addHealth(server, health);
   new ReflectionService(Object.assign({}, healthPackage, ...options.services.map(each => each.package))).addToServer(
     server,
   );
@@ -64,7 +70,9 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     setHealth: (name, serving) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING'),
     async stop(graceMs) {
       for (const name of options.healthNames) health.setStatus(name, 'NOT_SERVING');
-      await shutdown(server, graceMs);
+      const down = shutdown(server, graceMs);
+      for (const call of watchers) call.end();
+      await down;
     },
   };
 }
@@ -73,6 +81,30 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/**
+ * Adds grpc.health.v1; answers its Watch calls that are open. They have no end of their own, and would hold up a
+ * shutdown until its grace is over.
+ */
+function addHealth(server: Server, health: HealthImplementation): Set<Watch> {
+  const watchers = new Set<Watch>();
+  health.addToServer({
+    addService(definition: ServiceDefinition, implementation: UntypedServiceImplementation) {
+      const { watch } = implementation as { watch: (call: Watch) => void };
+      server.addService(definition, {
+        ...implementation,
+        watch(call: Watch) {
+          watchers.add(call);
+          call.once('cancelled', () => watchers.delete(call));
+          watch(call);
+        },
+      });
+    },
+  } as Server);
+  return watchers;
+}
+
+type Watch = ServerWritableStream<unknown, unknown>;
 
 function bind(server: Server, listen: Address): Promise<number> {
   return new Promise((resolve, reject) => {

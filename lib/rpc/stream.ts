@@ -34,12 +34,16 @@ export async function* readMessages<T>(
     wake();
   };
   const onCancel = () => onError(fail.cancelled());
+  // A stream closes after its end as well, and a slow consumer hears of both at once.
+  const onClose = () => {
+    if (!ended) onCancel();
+  };
 
   call.on('readable', onReadable);
   call.on('end', onEnd);
   call.on('error', onError);
-  call.on('cancelled', onCancel);
-  call.on('close', onCancel);
+  call.on('cancelled', onClose);
+  call.on('close', onClose);
   signal?.addEventListener('abort', onCancel);
   if (signal?.aborted) onCancel();
   try {
@@ -49,7 +53,6 @@ export async function* readMessages<T>(
         yield message;
         continue;
       }
-      // The order matters: a stream that ended and then closed has not failed.
       if (signal?.aborted) throw fail.cancelled();
       if (ended && !failure) return;
       if (failure) throw failure;
@@ -61,8 +64,8 @@ export async function* readMessages<T>(
     call.off('readable', onReadable);
     call.off('end', onEnd);
     call.off('error', onError);
-    call.off('cancelled', onCancel);
-    call.off('close', onCancel);
+    call.off('cancelled', onClose);
+    call.off('close', onClose);
     signal?.removeEventListener('abort', onCancel);
     call.on('error', ignore);
     if (!ended || failure) call.cancel?.();

@@ -69,8 +69,8 @@ export interface StaleUpload {
 
 /** The outcome of a probe. */
 export interface Probe {
-  /** The store's identity: a UUID in a marker object; the first probe of a new store makes it. */
-  readonly locationId: string;
+  /** The store's identity: a UUID in a marker object; the first probe of a new store makes it. Undefined if that failed. */
+  readonly locationId: string | undefined;
   /** Why the store cannot be read now; undefined if it can. */
   readonly readError?: Error | undefined;
   /** Why it cannot be written to now (a full disk can still be read); undefined if it can. */

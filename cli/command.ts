@@ -1,0 +1,64 @@
+/** What a command of `entrepot` is, and how its arguments are read. */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+
+/** The options of a command, as node:util's parseArgs describes them, and one line of help for each. */
+export type Options = Record<
+  string,
+  { readonly type: 'string' | 'boolean'; readonly short?: string; readonly help: string; readonly placeholder?: string }
+>;
+
+/** The options that were given. */
+export type Given = Readonly<Record<string, string | boolean | undefined>>;
+
+/** One command. */
+export interface Command {
+  /** Its words, for example `config check`. */
+  readonly name: string;
+  /** What it does, in one line. */
+  readonly summary: string;
+  /** What else there is to know; lines of at most 100 characters. */
+  readonly description: string;
+  readonly options: Options;
+  /** Does it; resolves to the exit status. */
+  run(given: Given): Promise<number>;
+}
+
+/** The command was called in a way that it does not have. Exit status 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Reads the arguments after the command's words. Throws a UsageError. */
+export function parseOptions(command: Command, args: readonly string[]): Given {
+  const options: ParseArgsConfig['options'] = { help: { type: 'boolean', short: 'h' } };
+  for (const [name, { type, short }] of Object.entries(command.options))
+    options[name] = short ? { type, short } : { type };
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as Given;
+  } catch (error) {
+    // Its messages are good: they name the option and what is wrong with it.
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** The text of `entrepot COMMAND --help`. */
+export function commandHelp(command: Command): string {
+  const usage = Object.entries(command.options).map(
+    ([name, { placeholder }]) => ` [--${name}${placeholder ? ` ${placeholder}` : ''}]`,
+  );
+  const all: Options = { ...command.options, help: { type: 'boolean', short: 'h', help: 'show this text' } };
+  const rows = Object.entries(all).map(([name, { short, placeholder, help }]) => {
+    const left = `${short ? `-${short}, ` : '    '}--${name}${placeholder ? ` ${placeholder}` : ''}`;
+    return `  ${left.padEnd(24)}${help}`;
+  });
+  return [
+    `Usage: entrepot ${command.name}${usage.join('')}`,
+    '',
+    command.summary,
+    '',
+    command.description,
+    '',
+    'Options:',
+    ...rows,
+  ].join('\n');
+}

@@ -1,0 +1,112 @@
+/** `entrepot config check`: says whether the processes could start with a configuration, before any of them does. */
+import { formatAddress } from '../../lib/config/address.js';
+import type { Config, Role } from '../../lib/config/config.js';
+import { ConfigError, loadConfig } from '../../lib/config/load.js';
+import { formatProblem, type Problem } from '../../lib/config/problems.js';
+import { formatSize } from '../../lib/config/size.js';
+import { type Command, UsageError } from '../command.js';
+
+const ROLES: readonly Role[] = ['gateway', 'storage-proxy', 'worker', 'cli'];
+
+export const configCheck: Command = {
+  name: 'config check',
+  summary: 'Check a configuration and show what it means.',
+  description: [
+    'Reads the file and the environment as a process would, and lists every mistake. Nothing is started',
+    'and nothing is connected to. Without --role it checks for every kind of process.',
+    'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
+  ].join('\n'),
+  options: {
+    config: {
+      type: 'string',
+      short: 'c',
+      placeholder: 'FILE',
+      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
+    },
+    role: {
+      type: 'string',
+      short: 'r',
+      placeholder: 'ROLE',
+      help: `check for one kind of process: ${ROLES.join(', ')}`,
+    },
+  },
+  async run(given) {
+    const roles = given.role === undefined ? ROLES : [roleOf(given.role)];
+    const file = typeof given.config === 'string' ? given.config : undefined;
+    const outcomes = roles.map(role => ({ role, ...check(role, file) }));
+
+    const problems = outcomes.flatMap(({ role, error }) => (error?.problems ?? []).map(problem => ({ role, problem })));
+    const failed = outcomes.find(outcome => outcome.error)?.error;
+    if (failed) {
+      console.error(`${failed.file}: cannot be used`);
+      for (const line of merged(problems, roles)) console.error(line);
+      return 1;
+    }
+    const configs = outcomes.flatMap(({ config }) => (config ? [config] : []));
+    for (const line of configs.length > 0 ? report(configs) : []) console.log(line);
+    return 0;
+  },
+};
+
+function roleOf(text: string | boolean): Role {
+  const role = ROLES.find(known => known === text);
+  if (!role) throw new UsageError(`there is no role ${text}; it is one of ${ROLES.join(', ')}`);
+  return role;
+}
+
+function check(role: Role, file: string | undefined): { config?: Config; error?: ConfigError } {
+  try {
+    return { config: loadConfig({ role, file, env: process.env }) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { error };
+    throw error;
+  }
+}
+
+/** Each mistake once, with the roles that it concerns if those are not all. */
+function merged(
+  found: readonly { readonly role: Role; readonly problem: Problem }[],
+  checked: readonly Role[],
+): string[] {
+  const rolesOfLine = new Map<string, Role[]>();
+  for (const { role, problem } of found) {
+    const line = formatProblem(problem);
+    rolesOfLine.set(line, [...(rolesOfLine.get(line) ?? []), role]);
+  }
+  return [...rolesOfLine].map(([line, roles]) =>
+    roles.length === checked.length ? line : `${line} [${roles.join(', ')}]`,
+  );
+}
+
+/** What an operator wants to see at a glance. The part about one role is shown if that role was checked. */
+function report(configs: readonly Config[]): string[] {
+  const [first] = configs;
+  if (!first) return [];
+  const role = (wanted: Role) => configs.find(config => config.role === wanted);
+  const gateway = role('gateway');
+  const proxy = role('storage-proxy');
+  const worker = role('worker');
+  const lines = [
+    `${first.file}: ok`,
+    ...first.locations.map(
+      ({ name, nodes }) => `  location       ${name}${nodes.length > 0 ? ` at ${nodes.join(', ')}` : ''}`,
+    ),
+    `  preference     ${first.preference.join(', ') || 'none'}`,
+    `  every blob in  ${first.defaultLocations.join(', ') || 'none'}${first.replication ? '' : ' (replication is off: FEATURE_STORAGE_REPLICATION)'}`,
+    `  layers up to   ${formatSize(first.maximumLayerSize)}`,
+  ];
+  if (gateway)
+    lines.push(
+      `  gateway        ${formatAddress(gateway.gatewayListen)}, anonymous access: ${gateway.anonymousAccess ?? 'this machine only'}`,
+    );
+  if (proxy)
+    lines.push(
+      `  storage-proxy  ${formatAddress(proxy.storageProxyListen)}, owns ${proxy.owned?.name} (${proxy.owned?.driver})`,
+    );
+  if (worker)
+    lines.push(
+      `  worker         ${formatAddress(worker.workerListen)}, copies to ${worker.workerLocations.join(', ')}`,
+    );
+  const notices = new Set(configs.flatMap(config => config.notices));
+  return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
+}

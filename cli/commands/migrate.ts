@@ -1,0 +1,34 @@
+/** `entrepot migrate`: brings the database to this release's schema. */
+import { loadConfig } from '../../lib/config/load.js';
+import { migrate as migrateDatabase } from '../../lib/metadata/migrate.js';
+import { createLogger } from '../../lib/telemetry/log.js';
+import type { Command } from '../command.js';
+
+export const migrate: Command = {
+  name: 'migrate',
+  summary: "Bring the database to this release's schema.",
+  description: [
+    'Run it before the processes of a new release are started; until then they wait. It is safe beside a',
+    'running release, and when several run it at the same time. A second run finds nothing to do.',
+    'Exit status: 0 the schema is that of this release, 1 it is not, 2 the command was called wrongly.',
+  ].join('\n'),
+  options: {
+    config: {
+      type: 'string',
+      short: 'c',
+      placeholder: 'FILE',
+      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
+    },
+  },
+  async run(given) {
+    const config = loadConfig({
+      role: 'cli',
+      file: typeof given.config === 'string' ? given.config : undefined,
+      env: process.env,
+    });
+    // The cli always has a database; the type says so for all roles together.
+    if (!config.database) throw new Error('DB_URI is missing');
+    await migrateDatabase(config.database.url, createLogger({ name: 'migrate', level: config.logLevel }));
+    return 0;
+  },
+};

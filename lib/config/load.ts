@@ -1,0 +1,114 @@
+/**
+ * `config.yaml` and the environment become one validated, immutable `Config`.
+ *
+ * The order: read what was given, check its keys, read each value; every mistake is collected, and only at the end either
+ * all of them are thrown or the configuration is returned. What a role has no use for (the database in a storage-proxy,
+ * an engine's arguments anywhere else) is not kept.
+ */
+import { isLoopback } from './address.js';
+import type { Address, Config, Role } from './config.js';
+import { readDatabase } from './database.js';
+import { checkKeys, checkVariables } from './keys.js';
+import { readLocations } from './locations.js';
+import { Problems } from './problems.js';
+import { Reader } from './reader.js';
+import { readRedis } from './redis.js';
+import { configFile, type Environment, readSettings } from './source.js';
+import { flag, listenAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
+
+export { ConfigError, type Problem } from './problems.js';
+
+/** What to load. */
+export interface LoadOptions {
+  /** The process that is being started: decides what is required and what is kept. */
+  readonly role: Role;
+  /** The file; if absent, the one named by `ENTREPOT_CONFIG`, or `/conf/stack/config.yaml`. */
+  readonly file?: string | undefined;
+  /** The environment, usually `process.env`. */
+  readonly env: Environment;
+}
+
+const GiB = 1024 ** 3;
+const MINIMUM_MANIFEST_SIZE = 4 * 1024 ** 2;
+
+/** Loads the configuration. Throws a `ConfigError` with all mistakes if there is any. */
+export function loadConfig({ role, file: wantedFile, env }: LoadOptions): Config {
+  const file = configFile(wantedFile, env);
+  const problems = new Problems();
+  const settings = readSettings(file, env, problems);
+  problems.throwIfAny(file); // without a readable file everything else would be missing too
+
+  const ignoredKeys = [...checkKeys(settings, problems)];
+  const ignoredVariables = checkVariables(env, problems);
+  const reader = new Reader(settings, problems);
+  const config = readConfig(reader, role, env, ignoredKeys);
+  problems.throwIfAny(file);
+  return deepFreeze({ ...config, file, notices: notices(ignoredKeys, ignoredVariables) });
+}
+
+function readConfig(reader: Reader, role: Role, env: Environment, ignored: string[]): Omit<Config, 'file' | 'notices'> {
+  const anonymousAccess = reader.take('ENTREPOT_ANONYMOUS_ACCESS', oneOf(['none', 'pull', 'push']), undefined);
+  return {
+    role,
+    serverHostname: reader.take('SERVER_HOSTNAME', serverHostname, undefined),
+    database: role === 'storage-proxy' ? undefined : readDatabase(reader),
+    redis: role === 'storage-proxy' ? undefined : readRedis(reader, ignored),
+    ...readLocations(reader, role, env),
+    replication: reader.take('FEATURE_STORAGE_REPLICATION', flag, false),
+    libraryNamespace: reader.take(
+      'LIBRARY_NAMESPACE',
+      text('library').regex(NAMESPACE, { error: NAMESPACE_FORM }),
+      'library',
+    ),
+    maximumLayerSize: reader.take('MAXIMUM_LAYER_SIZE', size, 20 * GiB),
+    maximumManifestSize: reader.take(
+      'ENTREPOT_MAXIMUM_MANIFEST_SIZE',
+      sizeOrBytes(MINIMUM_MANIFEST_SIZE),
+      MINIMUM_MANIFEST_SIZE,
+    ),
+    anonymousAccess,
+    gatewayListen: readGatewayListen(reader, role),
+    storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
+    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, { host: '127.0.0.1', port: 7090 }),
+    workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
+    logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
+  };
+}
+
+const NAMESPACE = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
+const NAMESPACE_FORM = 'must be one component of a repository name: small letters and digits, with . _ - between them';
+
+const serverHostname = text('registry.example.com').regex(/^[^\s/]+$/, {
+  error:
+    'must be the host name (and port) that clients use, without https:// and path, for example registry.example.com',
+});
+
+/** Until accounts exist, a gateway that was not told by name what strangers may do serves only its own machine. */
+function readGatewayListen(reader: Reader, role: Role): Address {
+  const opened = reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+  const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', listenAddress, {
+    host: opened ? '0.0.0.0' : '127.0.0.1',
+    port: 8080,
+  });
+  if (role === 'gateway' && !opened && !isLoopback(listen.host)) {
+    const message =
+      'other machines could reach this address, and ENTREPOT_ANONYMOUS_ACCESS does not say what they may do: ' +
+      'set that to none, pull or push, or listen on 127.0.0.1';
+    reader.mistake('ENTREPOT_GATEWAY_LISTEN', message);
+  }
+  return listen;
+}
+
+function notices(keys: readonly string[], variables: readonly string[]): string[] {
+  const list: string[] = [];
+  if (keys.length > 0) list.push(`These keys of Quay's mean nothing here and are ignored: ${keys.join(', ')}`);
+  if (variables.length > 0)
+    list.push(`These environment variables are no settings and are ignored: ${variables.join(', ')}`);
+  return list;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

@@ -1,0 +1,81 @@
+/** The kinds of values that settings have. Their messages say what is expected and give an example; never what was found. */
+import { z } from 'zod';
+import { parseAddress } from './address.js';
+import type { Address } from './config.js';
+import { formatSize, parseSize } from './size.js';
+
+/** true or false, in any of the words that YAML 1.1 (and so Quay) takes for them. */
+export const flag = z.unknown().transform((value, context): boolean => {
+  if (typeof value === 'boolean') return value;
+  const word = typeof value === 'string' ? value.toLowerCase() : '';
+  if (['true', 'yes', 'on'].includes(word)) return true;
+  if (['false', 'no', 'off'].includes(word)) return false;
+  return refuse(context, 'must be true or false');
+});
+
+/** A whole number from `minimum` to `maximum`. */
+export function wholeNumber(minimum: number, maximum: number) {
+  const error = `must be a whole number from ${minimum} to ${maximum}`;
+  return z.int({ error }).min(minimum, { error }).max(maximum, { error });
+}
+
+/** One of a few words. */
+export function oneOf<const T extends readonly string[]>(words: T) {
+  return z.enum(words, { error: `must be one of ${words.join(', ')}` });
+}
+
+/** A text of at least one character. `example` shows how it may look. */
+export function text(example: string) {
+  const form = `must be a text, for example ${example}; put a number in quotes`;
+  const error = (issue: { readonly input?: unknown }) => (issue.input === undefined ? `is missing; it ${form}` : form);
+  return z.string({ error }).min(1, { error });
+}
+
+/** `20G`, `512M`; in bytes. */
+export const size = z.unknown().transform((value, context): number => {
+  const bytes = typeof value === 'string' ? parseSize(value) : undefined;
+  return bytes ?? refuse(context, 'must be a whole number above 0 and G or M, for example 20G');
+});
+
+/** `8M`, or a number of bytes; in bytes, at least `minimum`. */
+export function sizeOrBytes(minimum: number) {
+  return z.unknown().transform((value, context): number => {
+    const bytes = typeof value === 'string' ? parseSize(value) : value;
+    const message = `must be a number of bytes, or a whole number and G or M, for example 8M; at least ${formatSize(minimum)}`;
+    if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < minimum) return refuse(context, message);
+    return bytes;
+  });
+}
+
+/** `host:port` to listen on. */
+export const listenAddress = z.unknown().transform((value, context): Address => {
+  const address = typeof value === 'string' ? parseAddress(value) : undefined;
+  return (
+    address ??
+    refuse(context, "must be host:port, for example '0.0.0.0:8080', or '[::]:8080' with IPv6 (in quotes in a file)")
+  );
+});
+
+/** `host:port` to connect to; kept as it is written. */
+export const nodeAddress = z.unknown().transform((value, context): string => {
+  const port = typeof value === 'string' ? parseAddress(value)?.port : undefined;
+  if (typeof value === 'string' && port !== undefined && port > 0) return value;
+  return refuse(context, "must be host:port, for example 10.0.0.5:7070, or '[fd00::5]:7070' with IPv6 (in quotes)");
+});
+
+/** A list of names; a single text is taken apart at spaces (handy in the environment). */
+export const names = z.unknown().transform((value, context): string[] => {
+  const list = typeof value === 'string' ? splitNames(value) : value;
+  if (Array.isArray(list) && list.every(name => typeof name === 'string' && name !== '')) return list;
+  return refuse(context, 'must be a list of names of locations, for example [usstorage, eustorage]');
+});
+
+/** Names separated by spaces. */
+export function splitNames(text: string): string[] {
+  return text.split(/\s+/).filter(name => name !== '');
+}
+
+function refuse(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+}

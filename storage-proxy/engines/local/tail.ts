@@ -1,0 +1,179 @@
+/**
+ * The segment at the end of an upload, while it is being written: its file, the bytes on their way there, and the hash
+ * over all bytes of the upload.
+ *
+ * A file is created by one writer with O_EXCL, and only that writer ever extends it. Bytes behind the last checkpoint
+ * belong to nobody: `close` cuts them off.
+ */
+import type { Hash } from 'node:crypto';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, type DigestAlgorithm, endHash } from '../../../lib/oci/digest.js';
+import { fail } from '../../../lib/rpc/errors.js';
+import { guarded, isMissing, storeError } from './errors.js';
+import { randomName } from './layout.js';
+import type { Segment } from './session.js';
+
+/** Pieces are gathered until there are so many bytes, or so many pieces: each may keep a larger buffer alive. */
+const WRITE_BYTES = 512 * 1024;
+const WRITE_PIECES = 64;
+
+/** What is needed to go on after a tail was closed: the upload's segments, and the hash over exactly their bytes. */
+export interface TailState {
+  readonly segments: readonly Segment[];
+  /** Undefined if bytes were written that this process did not see. */
+  readonly hash: Hash | undefined;
+}
+
+export class Tail {
+  readonly path: string;
+  readonly #name: string;
+  readonly #handle: FileHandle;
+  readonly #before: readonly Segment[];
+  #hash: Hash | undefined;
+  /** Bytes given to the file so far. */
+  #length: number;
+  /** The same at the last checkpoint. */
+  #kept: number;
+  #keptHash: Hash | undefined;
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  private constructor(folder: string, name: string, handle: FileHandle, length: number, state: TailState) {
+    this.path = join(folder, name);
+    this.#name = name;
+    this.#handle = handle;
+    this.#before = state.segments;
+    this.#hash = state.hash;
+    this.#length = length;
+    this.#kept = length;
+    this.#keptHash = state.hash?.copy();
+  }
+
+  /** Begins a new segment after `before`. `uploadUnknown` if the folder is gone. */
+  static async create(folder: string, before: TailState): Promise<Tail> {
+    const name = randomName();
+    try {
+      return new Tail(folder, name, await open(join(folder, name), 'wx'), 0, before);
+    } catch (error) {
+      throw isMissing(error) ? fail.uploadUnknown(error) : storeError(error);
+    }
+  }
+
+  /** Goes on in the last segment; undefined if the file is not as this process left it. */
+  static async reopen(folder: string, { segments, hash }: TailState): Promise<Tail | undefined> {
+    const last = segments.at(-1);
+    if (!last) return undefined;
+    let handle: FileHandle;
+    try {
+      handle = await open(join(folder, last.name), 'r+');
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw storeError(error);
+    }
+    const size = await handle.stat().then(
+      found => found.size,
+      () => undefined,
+    );
+    if (size === last.length)
+      return new Tail(folder, last.name, handle, last.length, { segments: segments.slice(0, -1), hash });
+    await handle.close();
+    return undefined;
+  }
+
+  /** Bytes added since the last checkpoint. */
+  get unkept(): number {
+    return this.#length + this.#gatheredBytes - this.#kept;
+  }
+
+  /** Takes the next bytes; waits while a write is under way and enough for the next one has been gathered. */
+  async add(piece: Buffer): Promise<void> {
+    this.#hash?.update(piece);
+    this.#gathered.push(piece);
+    this.#gatheredBytes += piece.length;
+    if (this.#gatheredBytes >= WRITE_BYTES || this.#gathered.length >= WRITE_PIECES) await this.#flush();
+  }
+
+  /** Has all bytes in the file, and answers the segments that they make up. `uploadUnknown` if the file was removed. */
+  async checkpoint(): Promise<readonly Segment[]> {
+    await this.#flush();
+    await this.#written();
+    const { nlink } = await guarded(() => this.#handle.stat());
+    if (nlink === 0) throw fail.uploadUnknown();
+    this.#kept = this.#length;
+    this.#keptHash = this.#hash?.copy();
+    return this.#segments();
+  }
+
+  /** The digest of all bytes of the upload up to the last checkpoint; undefined if this process did not see them all. */
+  digest(algorithm: DigestAlgorithm): Digest | undefined {
+    return this.#keptHash && endHash(algorithm, this.#keptHash.copy());
+  }
+
+  /** Has the bytes up to the last checkpoint, also none, on disk, and closes the file. If this fails they are lost. */
+  async seal(): Promise<void> {
+    try {
+      await guarded(() => this.#handle.sync());
+    } finally {
+      await this.#handle.close();
+    }
+  }
+
+  /** Closes the file, cut to the last checkpoint; answers how to go on, unless nothing was kept. */
+  async close(): Promise<TailState | undefined> {
+    try {
+      await this.#writing;
+      if (this.#kept === 0) await unlink(this.path);
+      else if (this.#length !== this.#kept) await this.#handle.truncate(this.#kept);
+      return this.#kept === 0 ? undefined : { segments: this.#segments(), hash: this.#keptHash };
+    } catch {
+      // The bytes that were acknowledged are there all the same; only this file is not gone on with.
+      return undefined;
+    } finally {
+      await this.#handle.close();
+    }
+  }
+
+  /** Gives up the whole file. */
+  async discard(): Promise<void> {
+    this.#kept = 0;
+    await this.close();
+  }
+
+  #segments(): readonly Segment[] {
+    return this.#kept === 0 ? this.#before : [...this.#before, { name: this.#name, length: this.#kept }];
+  }
+
+  /** Starts writing what was gathered, once the write before it is done. */
+  async #flush(): Promise<void> {
+    await this.#written();
+    if (this.#gatheredBytes === 0) return;
+    const pieces = this.#gathered;
+    const at = this.#length;
+    this.#length += this.#gatheredBytes;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#writing = writeAll(this.#handle, pieces, at).catch(error => {
+      this.#failure = error;
+    });
+  }
+
+  async #written(): Promise<void> {
+    await this.#writing;
+    if (this.#failure) throw storeError(this.#failure);
+  }
+}
+
+/** Writes all bytes: a disk that is nearly full takes a part first, and says so only when asked again. */
+async function writeAll(handle: FileHandle, pieces: Buffer[], at: number): Promise<void> {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  let { bytesWritten: done } = await handle.writev(pieces, at);
+  if (done === length) return;
+  const whole = Buffer.concat(pieces);
+  while (done < length) {
+    const { bytesWritten } = await handle.write(whole, done, length - done, at + done);
+    done += bytesWritten;
+  }
+}

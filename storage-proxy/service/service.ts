@@ -1,0 +1,65 @@
+/** The service of storage.proto over an engine: one file for each group of calls, all validated at the edge. */
+import type { Logger } from 'pino';
+import { handlers } from '../../lib/rpc/handler.js';
+import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import type { Service } from '../../lib/rpc/server.js';
+import type { StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import type { Engine } from '../engines/engine.js';
+import { batchHandlers } from './batch.js';
+import { blobHandlers } from './blobs.js';
+import { collectionHandlers } from './collection.js';
+import { describeHandlers } from './describe.js';
+import { Gate } from './gate.js';
+import { signHandlers } from './sign.js';
+import { uploadHandlers } from './uploads.js';
+
+/** What the service is made of. */
+export interface ServiceOptions {
+  readonly engine: Engine;
+  /** The location's name. */
+  readonly location: string;
+  readonly version: string;
+  /** The store's identity; throws a StatusError while it is not known or not to be trusted. */
+  readonly identity: () => string;
+  readonly log: Logger;
+}
+
+/** What each group of handlers is made from. */
+export interface Parts extends ServiceOptions {
+  readonly make: ReturnType<typeof handlers>;
+  readonly gates: Gates;
+}
+
+/** How many blobs of one batch are worked on at a time. */
+export const CONCURRENCY = 16;
+
+const WAIT_MS = 5_000;
+
+/**
+ * The memory budget. A read holds two pieces of 256 KiB and two frames of 128 KiB, an append two gathered writes of
+ * 512 KiB (what its connection may send beyond that is bounded by the server's window), a batch 4 MiB and what is made
+ * of them, a commit at most two pieces. Full gates are about 190 + 70 + 130 + 30 MiB.
+ */
+function makeGates() {
+  return {
+    reads: new Gate({ name: 'reads', limit: 256, queue: 1_000, waitMs: WAIT_MS }),
+    appends: new Gate({ name: 'appends', limit: 64, queue: 250, waitMs: WAIT_MS }),
+    batches: new Gate({ name: 'batches', limit: 16, queue: 250, waitMs: WAIT_MS }),
+    commits: new Gate({ name: 'commits', limit: 64, queue: 1_000, waitMs: WAIT_MS }),
+  };
+}
+type Gates = ReturnType<typeof makeGates>;
+
+/** The storage service, ready to be served. */
+export function storageService(options: ServiceOptions): Service {
+  const parts: Parts = { ...options, make: handlers(options.log), gates: makeGates() };
+  const implementation: StorageHandlers = {
+    ...describeHandlers(parts),
+    ...blobHandlers(parts),
+    ...batchHandlers(parts),
+    ...uploadHandlers(parts),
+    ...collectionHandlers(parts),
+    ...signHandlers(parts),
+  };
+  return { definition: StorageStub.service, implementation, package: storagePackage };
+}

@@ -1,0 +1,54 @@
+/** Removes uploads that nobody went on with, and what killed processes left behind. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Engine } from '../engines/engine.js';
+
+const HOUR_MS = 3_600_000;
+
+/** Callers give an upload up, or expect it to be gone, after this time. */
+const STALE_MS = 48 * HOUR_MS;
+
+/** Sweeps once an hour, the first time within the first minutes; nodes of one location spread by chance. */
+export class Sweep {
+  readonly #engine: Engine;
+  readonly #log: Logger;
+  readonly #stop = new AbortController();
+
+  constructor(engine: Engine, log: Logger) {
+    this.#engine = engine;
+    this.#log = log;
+  }
+
+  start(): void {
+    void this.#repeat();
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  async #repeat(): Promise<void> {
+    const { signal } = this.#stop;
+    let pause = (HOUR_MS / 10) * Math.random();
+    while (!signal.aborted) {
+      await sleep(pause, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await sweepOnce(this.#engine, this.#log, Date.now() - STALE_MS, signal);
+      pause = HOUR_MS * (0.75 + Math.random() / 2);
+    }
+  }
+}
+
+/** Removes uploads last written to before `before` (milliseconds since 1970). Failures are logged: the next sweep tries again. */
+export async function sweepOnce(engine: Engine, log: Logger, before: number, signal: AbortSignal): Promise<void> {
+  let removed = 0;
+  try {
+    for await (const { session } of engine.staleUploads(before, signal)) {
+      await engine.abort(session, signal);
+      removed++;
+    }
+  } catch (error) {
+    if (!signal.aborted) log.warn({ err: error }, 'cannot remove stale uploads now');
+  }
+  if (removed > 0) log.info({ removed }, 'removed stale uploads');
+}

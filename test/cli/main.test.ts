@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
+import { entrepot } from './entrepot.js';
+
+const test = suite('cli: main');
+
+const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+  bin: { entrepot: string };
+};
+
+test('--help lists every command, and every command has its own', () => {
+  const { status, stdout } = entrepot(['--help']);
+  assert.is(status, 0);
+  const commands = [...stdout.matchAll(/^ {2}(\S+(?: \S+)?) {2,}\S/gm)].map(match => match[1] ?? '');
+  assert.ok(commands.includes('config check'));
+  for (const command of commands) {
+    const help = entrepot([...command.split(' '), '--help']);
+    assert.is(help.status, 0, command);
+    assert.match(help.stdout, new RegExp(`^Usage: entrepot ${command} `));
+    assert.match(help.stdout, '-h, --help');
+    assert.is(help.stderr, '');
+  }
+  assert.match(entrepot(['config', '--help']).stdout, 'config check');
+});
+
+test('--version tells the version of the package', () => {
+  assert.equal(entrepot(['--version']), { status: 0, stdout: `${manifest.version}\n`, stderr: '' });
+});
+
+test('the package offers the command', () => {
+  const main = readFileSync(new URL(`../../../${manifest.bin.entrepot}`, import.meta.url), 'utf8');
+  assert.ok(main.startsWith('#!/usr/bin/env node\n'));
+});
+
+test('what is no command: exit 2, on standard error', () => {
+  for (const [args, expected] of [
+    [[], /no command is given/],
+    [['serve'], /there is no command serve/],
+    [['--serve'], /unknown option --serve/],
+    [['config'], /config needs one of: check/],
+    [['config', 'cheque'], /config needs one of: check/],
+  ] as const) {
+    const { status, stdout, stderr } = entrepot([...args]);
+    assert.is(status, 2);
+    assert.is(stdout, '');
+    assert.match(stderr, expected);
+  }
+});
+
+test.run();

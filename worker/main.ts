@@ -1,0 +1,52 @@
+/** The worker: copies blobs to its locations, and cleans up after uploads that were given up. */
+import type { Config } from '../lib/config/config.js';
+import { Locations } from '../lib/locations/locations.js';
+import { Database } from '../lib/metadata/database.js';
+import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { ReplicationListener } from '../lib/metadata/notify.js';
+import { Places } from '../lib/metadata/places.js';
+import { Replication } from '../lib/metadata/replication.js';
+import { settingsOf } from '../lib/metadata/settings.js';
+import { Uploads } from '../lib/metadata/uploads.js';
+import { type Running, runRole } from '../lib/process/run.js';
+import { formatAddress, startServer } from '../lib/rpc/server.js';
+import type { Logger } from '../lib/telemetry/log.js';
+import { UploadExpiry } from './expire-uploads/expire-uploads.js';
+import { Replicator } from './replicate/replicator.js';
+
+await runRole('worker', start);
+
+async function start(config: Config, log: Logger): Promise<Running> {
+  if (!config.database) throw new Error('DB_URI is missing');
+  const db = new Database(config.database, log);
+  const server = await startServer(config.workerListen, { services: [], healthNames: [''] });
+  await waitForMigrations(db, log);
+
+  const places = new Places(db);
+  await places.register(config.locations.map(location => location.name));
+  const locations = new Locations({ ...config, identify: places.identify, log });
+  const replicator = new Replicator({
+    replication: new Replication(db),
+    locations,
+    targets: config.replication ? config.workerLocations : [],
+    concurrency: config.workerConcurrency,
+    log,
+  });
+  const listener = new ReplicationListener(config.database.listenUrl, () => replicator.wake(), log);
+  const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, log);
+
+  server.setHealth('', true);
+  log.info(
+    { listen: formatAddress(server.address), locations: config.workerLocations },
+    'copying blobs to these locations',
+  );
+  if (!config.replication) log.warn('FEATURE_STORAGE_REPLICATION is false: nothing is copied');
+
+  return {
+    async stop(graceMs) {
+      await Promise.all([listener.close(), expiry.close(), replicator.stop(), server.stop(graceMs)]);
+      await locations.close();
+      await db.close();
+    },
+  };
+}

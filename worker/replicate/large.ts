@@ -1,0 +1,83 @@
+/**
+ * Copies one large blob, so that it can go on after any crash.
+ *
+ * The target's checkpoints are kept in the job's row: whichever worker takes it next begins there. The digest is known
+ * from the start, and the target verifies it before the blob becomes visible. The source may change in the middle of
+ * the blob (lib/locations/read.ts).
+ */
+import type { Location } from '../../lib/locations/location.js';
+import type { Locations } from '../../lib/locations/locations.js';
+import { readBlob } from '../../lib/locations/read.js';
+import type { Checkpoint } from '../../lib/locations/store.js';
+import type { Replication } from '../../lib/metadata/replication.js';
+import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
+import { CheckpointKeeper } from './checkpoint-keeper.js';
+import type { HeldJob } from './leases.js';
+
+export interface LargeCopy {
+  readonly locations: Locations;
+  readonly replication: Replication;
+  readonly target: Location;
+  readonly job: HeldJob;
+}
+
+/** Copies the blob; resolves once the target has it, verified. */
+export async function copyLarge(copy: LargeCopy): Promise<void> {
+  const { job, target } = copy;
+  if (job.checkpoint) {
+    try {
+      return await copyFrom(copy, job.checkpoint);
+    } catch (error) {
+      // The upload was collected, or committed by a worker that died before it could say so.
+      if (!hasReason(error, 'UPLOAD_UNKNOWN', 'OFFSET', 'MALFORMED')) throw error;
+    }
+  }
+  if (await isThere(copy)) return;
+  await copyFrom(copy, await target.store.begin({ digest: job.digest }, contextOf(job)));
+}
+
+async function copyFrom({ job, target, locations, replication }: LargeCopy, start: Checkpoint): Promise<void> {
+  const context = contextOf(job);
+  let last = start;
+  if (start.offset < job.size) {
+    const { bytes } = await readBlob({
+      locations,
+      digest: job.digest,
+      size: job.size,
+      holders: job.sources.filter(source => source !== target.name),
+      range: { offset: start.offset, length: job.size - start.offset },
+      context,
+    });
+    const keeper = new CheckpointKeeper(checkpoint => replication.checkpoint(job, checkpoint));
+    try {
+      last = await target.store.append(
+        start.session,
+        bytes,
+        checkpoint => keeper.note(checkpoint),
+        context,
+        start.offset,
+      );
+    } finally {
+      await keeper.close();
+    }
+  }
+  await target.store.commit(last.session, job.digest, context);
+}
+
+/** Whether the target has the blob already, without a placement: hashed there, since nobody vouches for it. */
+async function isThere({ job, target }: LargeCopy): Promise<boolean> {
+  const context = contextOf(job);
+  if ((await target.store.stat(job.digest, context)) !== job.size) return false;
+  try {
+    await target.store.verify(job.digest, context);
+    return true;
+  } catch (error) {
+    if (error instanceof StatusError && (error.status === 'DATA_LOSS' || error.status === 'NOT_FOUND')) return false;
+    throw error;
+  }
+}
+
+function contextOf(job: HeldJob): { signal: AbortSignal; traceId: string | undefined } {
+  if (job.signal.aborted) throw fail.cancelled();
+  return { signal: job.signal, traceId: job.traceId };
+}

@@ -1,0 +1,171 @@
+/**
+ * Turns "this blob must also be there" into done.
+ *
+ * A loop claims what is due for this worker's locations, small blobs by the hundred and large ones one for each free
+ * slot, and starts their copies; it sleeps when there is nothing to do or no slot is free, and wakes when a gateway
+ * says that something was queued, when a slot becomes free, when a postponed copy is due, and every few seconds anyway.
+ */
+import type { Logger } from 'pino';
+import type { Locations } from '../../lib/locations/locations.js';
+import type { Job, Replication } from '../../lib/metadata/replication.js';
+import { retryDelayMs } from './backoff.js';
+import { copyBatch, intoBatches, type Outcome, SMALL_BLOB_BYTES } from './batch.js';
+import { copyLarge } from './large.js';
+import { type HeldJob, Leases } from './leases.js';
+import { Wake } from './wake.js';
+
+const POLL_MS = 5_000;
+
+/** Small blobs claimed at a time. */
+const SMALL_AT_ONCE = 500;
+
+export interface ReplicatorOptions {
+  readonly replication: Replication;
+  readonly locations: Locations;
+  /** The names of the locations that this worker copies to. */
+  readonly targets: readonly string[];
+  /** How many copies run at a time; a batch of small blobs counts as one. */
+  readonly concurrency: number;
+  readonly log: Logger;
+}
+
+export class Replicator {
+  readonly #options: ReplicatorOptions;
+  readonly #leases: Leases;
+  readonly #wake = new Wake();
+  readonly #stop = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  readonly #loop: Promise<void>;
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options;
+    this.#leases = new Leases(options.replication, options.log);
+    this.#loop = this.#run();
+  }
+
+  /** Something may have been queued. */
+  wake(): void {
+    this.#wake.now();
+  }
+
+  /**
+   * Claims nothing more, and cancels what runs: large copies go on from their checkpoint elsewhere, so nothing is
+   * gained by waiting for them.
+   */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#wake.now();
+    this.#leases.cancelAll();
+    await this.#loop;
+    await Promise.all(this.#running);
+    this.#leases.close();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      let sleepMs = POLL_MS;
+      try {
+        const started = await this.#startSome();
+        if (started) continue;
+        if (this.#freeSlots() > 0) {
+          sleepMs = Math.min(POLL_MS, (await this.#options.replication.nextDueMs(this.#options.targets)) ?? POLL_MS);
+        }
+      } catch (error) {
+        this.#options.log.warn({ err: error }, 'cannot ask for copies to make, and tries again');
+      }
+      await this.#wake.within(Math.max(sleepMs, 20));
+    }
+  }
+
+  /** Claims what fits into the free slots and starts it. Whether there was anything. */
+  async #startSome(): Promise<boolean> {
+    const { replication, targets } = this.#options;
+    if (this.#freeSlots() === 0) return false;
+    const small = await replication.claim(targets, { limit: SMALL_AT_ONCE, minSize: 0, maxSize: SMALL_BLOB_BYTES });
+    for (const batch of intoBatches(this.#hold(small))) this.#start(() => this.#copySmall(batch));
+
+    const free = this.#freeSlots();
+    if (free <= 0) return small.length > 0;
+    const large = await replication.claim(targets, {
+      limit: free,
+      minSize: SMALL_BLOB_BYTES + 1,
+      maxSize: Number.MAX_SAFE_INTEGER,
+    });
+    for (const job of this.#hold(large)) this.#start(() => this.#copyOne(job));
+    return small.length + large.length > 0;
+  }
+
+  #hold(jobs: readonly Job[]): HeldJob[] {
+    const held = jobs.map(job => this.#leases.hold(job));
+    if (this.#stop.signal.aborted) this.#leases.cancelAll();
+    return held;
+  }
+
+  #freeSlots(): number {
+    return Math.max(0, this.#options.concurrency - this.#running.size);
+  }
+
+  #start(copy: () => Promise<void>): void {
+    const running = copy()
+      .catch(error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'))
+      .finally(() => {
+        this.#running.delete(running);
+        this.#wake.now();
+      });
+    this.#running.add(running);
+  }
+
+  async #copySmall(jobs: readonly HeldJob[]): Promise<void> {
+    const target = this.#options.locations.get(jobs[0]?.target ?? '');
+    const outcomes = target
+      ? await copyBatch(this.#options.locations, target, jobs, this.#stop.signal)
+      : jobs.map(job => ({ job, error: notConfigured(job) }));
+    await this.#settle(outcomes);
+  }
+
+  async #copyOne(job: HeldJob): Promise<void> {
+    const { locations, replication } = this.#options;
+    const target = locations.get(job.target);
+    let error: unknown = target ? undefined : notConfigured(job);
+    if (target) {
+      await copyLarge({ locations, replication, target, job }).catch(failure => {
+        error = failure;
+      });
+    }
+    await this.#settle([error === undefined ? { job } : { job, error }]);
+  }
+
+  /** Records what became of the jobs. If that fails, their claims run out and they are made again. */
+  async #settle(outcomes: readonly Outcome[]): Promise<void> {
+    const { replication, log } = this.#options;
+    try {
+      const done = outcomes.filter(outcome => outcome.error === undefined).map(outcome => outcome.job);
+      if (done.length > 0) await replication.complete(done);
+      for (const { digest, size, target, traceId } of done) log.info({ digest, size, target, traceId }, 'copied');
+
+      for (const { job, error } of outcomes.filter(outcome => outcome.error !== undefined)) {
+        if (this.#stop.signal.aborted) {
+          await replication.giveBack([job]);
+        } else if (!job.signal.aborted) {
+          await this.#postpone(job, error);
+        }
+      }
+    } finally {
+      for (const { job } of outcomes) this.#leases.drop(job);
+    }
+  }
+
+  async #postpone(job: HeldJob, error: unknown): Promise<void> {
+    const reason = error instanceof Error ? error.message : String(error);
+    const delayMs = retryDelayMs(job.attempts);
+    await this.#options.replication.postpone(job, delayMs, reason);
+    this.#options.log.warn(
+      { digest: job.digest, target: job.target, traceId: job.traceId, attempts: job.attempts, retryInMs: delayMs },
+      `a copy failed and will be tried again: ${reason}`,
+    );
+  }
+}
+
+function notConfigured(job: Job): Error {
+  return new Error(`${job.target} is not in this worker's DISTRIBUTED_STORAGE_CONFIG`);
+}
