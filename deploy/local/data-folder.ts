@@ -11,6 +11,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { codeOf, LocalError } from './errors.js';
+import { regions } from './topology.js';
 
 export interface DataFolder {
   readonly path: string;
