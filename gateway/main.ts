@@ -1,8 +1,9 @@
 /** The gateway: the registry's HTTP API. Reads the configuration, builds the parts, hands them to each other. */
+
+import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
-import { ConfigError, loadConfig } from '../lib/config/load.js';
 import { Locations } from '../lib/locations/locations.js';
 import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
@@ -13,9 +14,8 @@ import { Places } from '../lib/metadata/places.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
-import { type Running, runProcess } from '../lib/process/run.js';
+import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress } from '../lib/rpc/server.js';
-import { createLogger, type Logger } from '../lib/telemetry/log.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
@@ -24,16 +24,17 @@ import { createRegistry } from './registry/registry.js';
 import { splitTarget } from './registry/routes.js';
 import { WrittenUploads } from './registry/written-uploads.js';
 
+await runRole('gateway', start);
+
 async function start(config: Config, log: Logger): Promise<Running> {
   if (!config.database) throw new Error('the gateway needs a database: set DB_URI');
   const db = new Database(config.database, log);
   const places = new Places(db);
   await waitForMigrations(db, log);
-  await places.register(config.preference);
+  await places.register(config.locations.map(location => location.name));
 
   const settings = settingsOf(config);
-  const { locations: configured, preference } = config;
-  const locations = new Locations({ locations: configured, preference, identify: places.identify, log });
+  const locations = new Locations({ ...config, identify: places.identify, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const registry = createRegistry({
@@ -56,7 +57,7 @@ async function start(config: Config, log: Logger): Promise<Running> {
     return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
   });
   const address = await server.listen(config.gatewayListen, app.callback());
-  log.info({ address: formatAddress(address), preference }, 'the gateway serves');
+  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
@@ -67,15 +68,4 @@ async function start(config: Config, log: Logger): Promise<Running> {
       await db.close();
     },
   };
-}
-
-try {
-  const config = loadConfig({ role: 'gateway', env: process.env });
-  const log = createLogger({ name: 'gateway', level: config.logLevel });
-  for (const notice of config.notices) log.info(notice);
-  await runProcess(log, () => start(config, log));
-} catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
-  createLogger({ name: 'gateway', level: 'info' }).fatal(error.message);
-  process.exitCode = 1;
 }
