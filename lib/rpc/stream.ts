@@ -34,6 +34,11 @@ export async function* readMessages<T>(
     wake();
   };
   const onCancel = () => onError(fail.cancelled());
+  // The call is cancelled here and not only in `finally`: a consumer that does not pull would hold it for ever.
+  const onAbort = () => {
+    onCancel();
+    call.cancel?.();
+  };
   // A stream closes after its end as well, and a slow consumer hears of both at once.
   const onClose = () => {
     if (!ended) onCancel();
@@ -44,8 +49,8 @@ export async function* readMessages<T>(
   call.on('error', onError);
   call.on('cancelled', onClose);
   call.on('close', onClose);
-  signal?.addEventListener('abort', onCancel);
-  if (signal?.aborted) onCancel();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) onAbort();
   try {
     while (true) {
       const message: T | null = signal?.aborted ? null : call.read();
@@ -66,7 +71,7 @@ export async function* readMessages<T>(
     call.off('error', onError);
     call.off('cancelled', onClose);
     call.off('close', onClose);
-    signal?.removeEventListener('abort', onCancel);
+    signal?.removeEventListener('abort', onAbort);
     call.on('error', ignore);
     if (!ended || failure) call.cancel?.();
   }
@@ -98,12 +103,16 @@ export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSig
   };
   const onFailure = (error?: unknown) => settle(error ?? fail.cancelled());
   const onCancel = () => onFailure();
+  const onAbort = () => {
+    onFailure();
+    call.cancel?.();
+  };
 
   call.on('error', onFailure);
   call.on('cancelled', onCancel);
   call.on('close', onCancel);
-  signal?.addEventListener('abort', onCancel);
-  if (signal?.aborted) onCancel();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) onAbort();
 
   return {
     write(message) {
@@ -121,7 +130,7 @@ export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSig
       call.off('error', onFailure);
       call.off('cancelled', onCancel);
       call.off('close', onCancel);
-      signal?.removeEventListener('abort', onCancel);
+      signal?.removeEventListener('abort', onAbort);
       call.on('error', ignore);
     },
   };
