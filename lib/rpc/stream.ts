@@ -8,6 +8,7 @@
  * flight, every wait also ends with the call and with an AbortSignal, and an error listener that stays.
  */
 import type { Readable, Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { fail, fromServiceError, type StatusError } from './errors.js';
 
 /** What cancels the other side when a reader stops early. Server calls have none: their handler's end ends the call. */
@@ -59,8 +60,8 @@ export async function* readMessages<T>(
         continue;
       }
       if (signal?.aborted) throw fail.cancelled();
-      if (ended && !failure) return;
-      if (failure) throw failure;
+      if (ended && !failure && (await endedInOrder(call))) return;
+      if (failure || ended) throw failure ?? fail.cancelled();
       await new Promise<void>(resolve => {
         wake = resolve;
       });
@@ -75,6 +76,20 @@ export async function* readMessages<T>(
     call.on('error', ignore);
     if (!ended || failure) call.cancel?.();
   }
+}
+
+/**
+ * Whether a stream that has ended did so because the other side wanted it to.
+ *
+ * To a server, a caller that cancels looks at first like one that has said everything: Node ends a stream before it
+ * resets it. Usually both arrive together, and the reset is known one turn later. Not always: so the end of a caller's
+ * stream is no promise, and a contract must not take it for one (AppendUpload does not: what counts is the checkpoint
+ * that the caller received).
+ */
+async function endedInOrder(call: Readable & { cancelled?: boolean }): Promise<boolean> {
+  if (call.cancelled === undefined) return true;
+  await setImmediate();
+  return !call.cancelled;
 }
 
 /** The writing side of a call. */
