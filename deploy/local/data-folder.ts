@@ -11,6 +11,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { codeOf, LocalError } from './errors.js';
+import { regions } from './topology.js';
 
 export interface DataFolder {
   readonly path: string;
@@ -39,7 +40,8 @@ export function openDataFolder(path: string): DataFolder {
     // Not recursive: in a place like /proc, Node.js then tries for ever.
     if (!existsSync(path)) mkdirSync(path);
     mkdirSync(join(path, 'logs'), { recursive: true, mode: 0o700 });
-    mkdirSync(folder.storage, { recursive: true, mode: 0o700 });
+    // A storage-proxy does not make its own folder: elsewhere, that it is missing means a disk that is not mounted.
+    for (const { location } of regions) mkdirSync(join(folder.storage, location), { recursive: true, mode: 0o700 });
     const probe = join(path, '.write-probe');
     writeFileSync(probe, 'x');
     rmSync(probe);
