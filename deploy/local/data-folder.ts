@@ -40,7 +40,7 @@ export function openDataFolder(path: string): DataFolder {
     // Not recursive: in a place like /proc, Node.js then tries for ever.
     if (!existsSync(path)) mkdirSync(path);
     mkdirSync(join(path, 'logs'), { recursive: true, mode: 0o700 });
-    // A storage-proxy does not make its own folder: elsewhere, that it is missing means a disk that is not mounted.
+    // A storage-proxy never makes the folder it is given: on a real machine an absent one is a disk that is not mounted.
     for (const { location } of regions) mkdirSync(join(folder.storage, location), { recursive: true, mode: 0o700 });
     const probe = join(path, '.write-probe');
     writeFileSync(probe, 'x');

@@ -41,6 +41,7 @@ export class StorageNode {
   readonly #stop = new AbortController();
   readonly #serving: Record<Need, boolean> = { read: false, write: false };
   #verified = false;
+  #verifying: Promise<void> | undefined;
   #minChunkBytes = 0;
   #following: Promise<void>;
 
@@ -64,6 +65,13 @@ export class StorageNode {
   /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
   async verify(): Promise<void> {
     if (this.#verified) return;
+    this.#verifying ??= this.#describe().finally(() => {
+      this.#verifying = undefined;
+    });
+    await this.#verifying;
+  }
+
+  async #describe(): Promise<void> {
     const { location } = this.#options;
     const answer = await callUnary(
       this.stub.describe.bind(this.stub),
