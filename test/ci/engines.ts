@@ -11,10 +11,8 @@ import { until } from '../support/wait.js';
 
 const run = promisify(execFile);
 
-export interface Engine {
-  /** Runs its command line; returns what it printed. Rejects, with what it said, if it fails. */
-  (...parameters: readonly string[]): Promise<string>;
-}
+/** Runs an engine's command line; resolves to what it printed. Rejects, with what it said, if it fails. */
+export type Engine = (...parameters: readonly string[]) => Promise<string>;
 
 /** Starts a Docker Engine without any network of its own; it ends with the suite. */
 export async function startDocker(): Promise<Engine> {
