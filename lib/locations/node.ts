@@ -32,7 +32,7 @@ export interface NodeOptions {
 }
 
 const DESCRIBE_DEADLINE_MS = 2_000;
-const RETRY_MS = { first: 100, most: 2_000 };
+const RETRY_MS = { first: 100, most: 1_000 };
 
 export class StorageNode {
   readonly address: string;
