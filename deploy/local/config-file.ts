@@ -26,5 +26,5 @@ export function writeConfig(folder: DataFolder, ports: Ports, databaseUrl: strin
     ENTREPOT_LOCATIONS: each(region => ({ nodes: [`127.0.0.1:${ports[`storage-proxy-${region.name}`]}`] })),
     ENTREPOT_ANONYMOUS_ACCESS: 'push',
   };
-  writeFileSync(folder.config, header + stringify(config), { mode: 0o600 });
+  writeFileSync(folder.config, header + stringify(config, { aliasDuplicateObjects: false }), { mode: 0o600 });
 }

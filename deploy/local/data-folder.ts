@@ -8,9 +8,10 @@
  *     processes.json   who runs now, where, and with which process id
  *     launcher.lock    who uses the folder
  */
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { codeOf, LocalError } from './errors.js';
+import { regions } from './topology.js';
 
 export interface DataFolder {
   readonly path: string;
@@ -35,9 +36,12 @@ export function openDataFolder(path: string): DataFolder {
     log: name => join(path, 'logs', `${name}.log`),
   };
   try {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(dirname(path), { recursive: true });
+    // Not recursive: in a place like /proc, Node.js then tries for ever.
+    if (!existsSync(path)) mkdirSync(path);
     mkdirSync(join(path, 'logs'), { recursive: true, mode: 0o700 });
-    mkdirSync(folder.storage, { recursive: true, mode: 0o700 });
+    // A storage-proxy never makes the folder it is given: on a real machine an absent one is a disk that is not mounted.
+    for (const { location } of regions) mkdirSync(join(folder.storage, location), { recursive: true, mode: 0o700 });
     const probe = join(path, '.write-probe');
     writeFileSync(probe, 'x');
     rmSync(probe);

@@ -5,6 +5,7 @@
  * slot, and starts their copies; it sleeps when there is nothing to do or no slot is free, and wakes when a gateway
  * says that something was queued, when a slot becomes free, when a postponed copy is due, and every few seconds anyway.
  */
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Job, Replication } from '../../lib/metadata/replication.js';
@@ -39,6 +40,8 @@ export class Replicator {
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
+    // Every copy that runs listens to it; that many listeners are no leak.
+    setMaxListeners(0, this.#stop.signal);
     this.#leases = new Leases(options.replication, options.log);
     this.#loop = this.#run();
   }

@@ -1,0 +1,22 @@
+/** The Koa application: what every request passes through, in order. */
+import Koa from 'koa';
+import type { Logger } from 'pino';
+import { answerErrors } from './answer-errors.js';
+import type { Context, Next, RequestState } from './context.js';
+import { answerEarly } from './early-answer.js';
+import { requestLog } from './request-log.js';
+
+/** Builds the application; `handle` answers the request, or throws. */
+export function createApp(log: Logger, handle: (ctx: Context) => Promise<void>): Koa<RequestState> {
+  const app = new Koa<RequestState>();
+  const middleware: ((ctx: Context, next: Next) => Promise<void>)[] = [
+    requestLog(log),
+    answerEarly,
+    answerErrors,
+    ctx => handle(ctx),
+  ];
+  for (const each of middleware) app.use(each as Koa.Middleware<RequestState>);
+  // Only what happens to a connection after its answer ends up here: everything else was caught.
+  app.on('error', (error: unknown) => log.debug({ err: error }, 'a connection failed'));
+  return app;
+}

@@ -1,0 +1,27 @@
+/** Streaming an answer whose length is known. */
+import { once } from 'node:events';
+import type { Context } from './context.js';
+
+/**
+ * Sends `length` bytes as the answer's body, at the client's speed. The headers must be set by now. Throws if the bytes
+ * fail or end early; the head is sent by then, so the connection must be cut.
+ */
+export async function sendStream(
+  ctx: Context,
+  status: number,
+  length: number,
+  bytes: AsyncIterable<Buffer>,
+): Promise<void> {
+  const { res } = ctx;
+  const { signal } = ctx.state;
+  ctx.respond = false;
+  res.writeHead(status, { 'Content-Length': length });
+  let sent = 0;
+  for await (const piece of bytes) {
+    sent += piece.length;
+    if (sent > length) throw new Error(`the storage sent more than the ${length} bytes that were asked for`);
+    if (!res.write(piece)) await once(res, 'drain', { signal });
+  }
+  if (sent !== length) throw new Error(`the storage sent ${sent} of ${length} bytes`);
+  res.end();
+}

@@ -1,0 +1,71 @@
+/** The gateway: the registry's HTTP API. Reads the configuration, builds the parts, hands them to each other. */
+
+import type { Logger } from 'pino';
+import { ManifestCache } from '../lib/cache/manifests.js';
+import { RedisCache } from '../lib/cache/redis.js';
+import type { Config } from '../lib/config/config.js';
+import { Locations } from '../lib/locations/locations.js';
+import { Blobs } from '../lib/metadata/blobs.js';
+import { Database } from '../lib/metadata/database.js';
+import { Manifests } from '../lib/metadata/manifests.js';
+import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { ReplicationSignal } from '../lib/metadata/notify.js';
+import { Places } from '../lib/metadata/places.js';
+import { settingsOf } from '../lib/metadata/settings.js';
+import { Tags } from '../lib/metadata/tags.js';
+import { Uploads } from '../lib/metadata/uploads.js';
+import { type Running, runRole } from '../lib/process/run.js';
+import { formatAddress } from '../lib/rpc/server.js';
+import { Authorizer, anonymousPolicy } from './auth/authorize.js';
+import { createHealth, isHealthPath } from './health.js';
+import { createApp } from './http/app.js';
+import { HttpServer } from './http/server.js';
+import { createRegistry } from './registry/registry.js';
+import { splitTarget } from './registry/routes.js';
+import { WrittenUploads } from './registry/written-uploads.js';
+
+await runRole('gateway', start);
+
+async function start(config: Config, log: Logger): Promise<Running> {
+  if (!config.database) throw new Error('the gateway needs a database: set DB_URI');
+  const db = new Database(config.database, log);
+  const places = new Places(db);
+  await waitForMigrations(db, log);
+  await places.register(config.locations.map(location => location.name));
+
+  const settings = settingsOf(config);
+  const locations = new Locations({ ...config, identify: places.identify, log });
+  const redis = config.redis && new RedisCache(config.redis, log);
+  const replicationSignal = new ReplicationSignal(db, log);
+  const registry = createRegistry({
+    config,
+    authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
+    locations,
+    blobs: new Blobs(db, settings),
+    uploads: new Uploads(db, settings),
+    writtenUploads: new WrittenUploads(),
+    manifests: new Manifests(db, settings),
+    manifestCache: new ManifestCache(redis),
+    tags: new Tags(db, settings),
+    replicationSignal,
+  });
+
+  const server = new HttpServer({ log });
+  const health = createHealth({ db, locations, isDraining: () => server.draining });
+  const app = createApp(log, ctx => {
+    const { path, query } = splitTarget(ctx.req.url ?? '/');
+    return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
+  });
+  const address = await server.listen(config.gatewayListen, app.callback());
+  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
+
+  return {
+    async stop(graceMs) {
+      await server.stop(graceMs);
+      await replicationSignal.close();
+      await locations.close();
+      redis?.close();
+      await db.close();
+    },
+  };
+}

@@ -1,0 +1,24 @@
+/** What the handlers are built from. */
+import type { ManifestCache } from '../../lib/cache/manifests.js';
+import type { Config } from '../../lib/config/config.js';
+import type { Locations } from '../../lib/locations/locations.js';
+import type { Blobs } from '../../lib/metadata/blobs.js';
+import type { Manifests } from '../../lib/metadata/manifests.js';
+import type { ReplicationSignal } from '../../lib/metadata/notify.js';
+import type { Tags } from '../../lib/metadata/tags.js';
+import type { Uploads } from '../../lib/metadata/uploads.js';
+import type { Authorizer } from '../auth/authorize.js';
+import type { WrittenUploads } from './written-uploads.js';
+
+export interface Parts {
+  readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize'>;
+  readonly authorizer: Authorizer;
+  readonly locations: Locations;
+  readonly blobs: Blobs;
+  readonly uploads: Uploads;
+  readonly writtenUploads: WrittenUploads;
+  readonly manifests: Manifests;
+  readonly manifestCache: ManifestCache;
+  readonly tags: Tags;
+  readonly replicationSignal: ReplicationSignal;
+}

@@ -1,0 +1,45 @@
+/** The registry API: finds the resource of a request, and hands it to the resource's handler for the method. */
+import type { Context } from '../http/context.js';
+import { oci } from '../http/errors.js';
+import { base } from './base.js';
+import { blob } from './blobs.js';
+import { manifest } from './manifests.js';
+import type { Parts } from './parts.js';
+import { matchPath, type Route, type RouteKind, readRoute } from './routes.js';
+import { tags } from './tags.js';
+import { startUpload } from './upload-start.js';
+import { upload } from './uploads.js';
+
+/** Answers one request for a resource. */
+export type Handler<K extends RouteKind> = (
+  ctx: Context,
+  route: Extract<Route, { kind: K }>,
+  query: URLSearchParams,
+) => Promise<void>;
+
+/** A resource's handlers, by method. */
+export type Resource<K extends RouteKind> = Readonly<Record<string, Handler<K>>>;
+
+/** Builds the registry API; the result answers a request for `path`, or throws. */
+export function createRegistry(parts: Parts) {
+  const resources: { readonly [K in RouteKind]: Resource<K> } = {
+    base: base(parts),
+    blob: blob(parts),
+    uploads: startUpload(parts),
+    upload: upload(parts),
+    manifest: manifest(parts),
+    tags: tags(parts),
+  };
+
+  return async (ctx: Context, path: string, query: URLSearchParams): Promise<void> => {
+    const match = matchPath(path);
+    if (!match) throw oci.routeUnknown();
+    ctx.state.route = match.kind;
+    ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
+    const resource: Resource<RouteKind> = resources[match.kind] as Resource<RouteKind>;
+    if (!Object.hasOwn(resource, ctx.method)) throw oci.methodUnsupported(ctx.method, Object.keys(resource));
+    const route = readRoute(match);
+    if ('repository' in route) ctx.state.repository = route.repository;
+    await resource[ctx.method]?.(ctx, route, query);
+  };
+}

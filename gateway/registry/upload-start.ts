@@ -1,0 +1,104 @@
+/** `POST /v2/<name>/blobs/uploads/`: begins an upload, takes a blob as a whole, or mounts one from another repository. */
+import { randomUUID } from 'node:crypto';
+import type { Location } from '../../lib/locations/location.js';
+import { beginUpload } from '../../lib/locations/upload.js';
+import {
+  algorithmOf,
+  type Digest,
+  type DigestAlgorithm,
+  isDigestAlgorithm,
+  parseDigest,
+} from '../../lib/oci/digest.js';
+import { parseRepository, type RepositoryName } from '../../lib/oci/name.js';
+import { readBody } from '../http/body.js';
+import type { Context } from '../http/context.js';
+import { oci } from '../http/errors.js';
+import { answerBlobCreated, answerEmpty, digestOfQuery } from './answers.js';
+import type { Parts } from './parts.js';
+import type { Resource } from './registry.js';
+import { uploadHeaders } from './upload-answers.js';
+import { abortQuietly, commitBlob, layerTooLarge } from './upload-storage.js';
+
+export function startUpload(parts: Parts): Resource<'uploads'> {
+  const { authorizer, blobs, config, locations, replicationSignal, uploads } = parts;
+
+  const post: Resource<'uploads'>[string] = async (ctx, { repository }, query) => {
+    authorizer.demand(ctx, repository, 'push');
+    const mounted = query.has('mount') ? await mount(ctx, repository, query) : undefined;
+    if (mounted) answerBlobCreated(ctx, repository, mounted);
+    else if (query.has('digest')) await takeWhole(ctx, repository, digestOfQuery(query));
+    else await begin(ctx, repository, algorithmOfQuery(query));
+  };
+
+  /**
+   * The digest of the blob, if it could be mounted. Anything else, also a malformed digest or name, begins an ordinary
+   * upload, as the specification wants: a client that tries to save work must not fail for it. So does a repository
+   * that the caller may not pull from, or an error would tell that it has the blob.
+   */
+  async function mount(ctx: Context, repository: RepositoryName, query: URLSearchParams): Promise<Digest | undefined> {
+    const digest = parseDigest(query.get('mount') ?? '');
+    const source = query.get('from');
+    const from = source ? parseRepository(source) : undefined;
+    if (!digest || (source && !from) || !authorizer.allows(ctx, from, 'pull')) return undefined;
+    const found = await blobs.mount({ repository, digest, from, traceId: ctx.state.traceId });
+    if (!found) return undefined;
+    replicationSignal.notify();
+    return digest;
+  }
+
+  /** The whole blob is this request's body. No row is made for it: nobody could go on with it. */
+  async function takeWhole(ctx: Context, repository: RepositoryName, digest: Digest): Promise<void> {
+    const { traceId } = ctx.state;
+    const limit = config.maximumLayerSize;
+    const body = readBody(ctx, { limit, tooLarge: () => layerTooLarge(limit) });
+    const { location, checkpoint } = await beginUpload(
+      locations,
+      { digest, algorithm: algorithmOf(digest) },
+      ctx.state,
+    );
+    let newest = checkpoint;
+    try {
+      newest = await location.store.append(
+        checkpoint.session,
+        body,
+        each => {
+          newest = each;
+        },
+        { traceId },
+        0,
+      );
+      const size = await commitBlob(location, newest.session, digest, ctx.state);
+      await blobs.record({ repository, digest, size, location: location.name, traceId });
+    } catch (error) {
+      await abortQuietly(location, newest.session, ctx.state.log);
+      throw error;
+    }
+    replicationSignal.notify();
+    answerBlobCreated(ctx, repository, digest);
+  }
+
+  async function begin(ctx: Context, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<void> {
+    const { location, checkpoint } = await beginUpload(locations, { algorithm }, ctx.state);
+    const { session } = checkpoint;
+    const uuid = randomUUID();
+    try {
+      await uploads.create({ repository, uuid, location: location.name, session, algorithm });
+    } catch (error) {
+      await abortQuietly(location, session, ctx.state.log);
+      throw error;
+    }
+    answerEmpty(ctx, 202, { ...uploadHeaders(repository, uuid, 0), ...chunkHint(location) });
+  }
+
+  return { POST: post };
+}
+
+function chunkHint({ minChunkBytes }: Location): Record<string, string> {
+  return minChunkBytes > 0 ? { 'OCI-Chunk-Min-Length': String(minChunkBytes) } : {};
+}
+
+function algorithmOfQuery(query: URLSearchParams): DigestAlgorithm {
+  const name = query.get('digest-algorithm') ?? 'sha256';
+  if (!isDigestAlgorithm(name)) throw oci.algorithmUnsupported(name);
+  return name;
+}

@@ -1,0 +1,211 @@
+/** `/v2/<name>/blobs/uploads/<uuid>`: an unfinished upload. */
+import { randomUUID } from 'node:crypto';
+import type { Checkpoint } from '../../lib/locations/store.js';
+import type { Upload } from '../../lib/metadata/uploads.js';
+import type { Digest } from '../../lib/oci/digest.js';
+import { hasReason } from '../../lib/rpc/errors.js';
+import { declaredLength, readBody } from '../http/body.js';
+import type { Context } from '../http/context.js';
+import { OciError, oci } from '../http/errors.js';
+import { answerBlobCreated, answerEmpty, digestOfQuery } from './answers.js';
+import type { Parts } from './parts.js';
+import type { Resource } from './registry.js';
+import type { Route } from './routes.js';
+import { type Chunk, chunkOf, chunkSizeInvalid, offsetOfQuery, uploadHeaders } from './upload-answers.js';
+import { abortQuietly, commitBlob, layerTooLarge, locationOf } from './upload-storage.js';
+import { WriterLease } from './writer-lease.js';
+import type { KnownUpload } from './written-uploads.js';
+
+type UploadRoute = Extract<Route, { kind: 'upload' }>;
+
+export function upload(parts: Parts): Resource<'upload'> {
+  const { authorizer, config, locations, replicationSignal, uploads, writtenUploads } = parts;
+
+  async function status(ctx: Context, { repository, uuid }: UploadRoute): Promise<void> {
+    authorizer.demand(ctx, repository, 'push');
+    const found = await uploads.find(repository, uuid);
+    if (!found) throw oci.uploadUnknown();
+    answerEmpty(ctx, 204, uploadHeaders(repository, uuid, found.byteCount));
+  }
+
+  async function cancel(ctx: Context, { repository, uuid }: UploadRoute): Promise<void> {
+    authorizer.demand(ctx, repository, 'push');
+    if (!(await discard(ctx, { repository, uuid }))) throw oci.uploadUnknown();
+    answerEmpty(ctx, 204);
+  }
+
+  /** Appends the body. */
+  async function patch(ctx: Context, route: UploadRoute): Promise<void> {
+    const { repository, uuid } = route;
+    authorizer.demand(ctx, repository, 'push');
+    const chunk = await readChunk(ctx, route);
+    const { lease, claimed } = await claim(route, chunk);
+    const end = await underLease(ctx, route, lease, async () => {
+      const checkpoint = await append(ctx, claimed, lease, chunk);
+      await lease.release(checkpoint);
+      return checkpoint;
+    });
+    const { algorithm, location } = claimed;
+    const known = { location, algorithm, byteCount: end.offset, session: end.session };
+    writtenUploads.remember(repository, uuid, known);
+    answerEmpty(ctx, 202, uploadHeaders(repository, uuid, end.offset));
+  }
+
+  /** Appends the body, if there is one, and makes the blob. */
+  async function put(ctx: Context, route: UploadRoute, query: URLSearchParams): Promise<void> {
+    const { repository } = route;
+    authorizer.demand(ctx, repository, 'push');
+    const digest = digestOfQuery(query);
+    if (declaredLength(ctx.req) === 0) await closeAsItIs(ctx, route, digest, query);
+    else await closeWithBody(ctx, route, digest);
+    replicationSignal.notify();
+    answerBlobCreated(ctx, repository, digest);
+  }
+
+  async function closeWithBody(ctx: Context, route: UploadRoute, digest: Digest): Promise<void> {
+    const chunk = await readChunk(ctx, route);
+    const { lease, claimed } = await claim(route, chunk);
+    await underLease(ctx, route, lease, async () => {
+      const { session, offset } = await append(ctx, claimed, lease, chunk);
+      const written = { ...claimed, session, byteCount: offset };
+      if (!(await close(ctx, route, written, digest, { writer: lease.writer }))) throw oci.uploadTakenOver();
+      lease.end();
+    });
+  }
+
+  async function closeAsItIs(ctx: Context, route: UploadRoute, digest: Digest, query: URLSearchParams): Promise<void> {
+    const known = writtenUploads.take(route.repository, route.uuid, offsetOfQuery(query));
+    if (known && (await closeKnown(ctx, route, known, digest))) return;
+    const found = await uploads.find(route.repository, route.uuid);
+    if (!found) throw oci.uploadUnknown();
+    const { byteCount } = found;
+    try {
+      if (!(await close(ctx, route, found, digest, { byteCount }))) throw oci.uploadBusy();
+    } catch (error) {
+      if (isOver(error)) await discard(ctx, route);
+      throw error;
+    }
+  }
+
+  /** Closes an upload by what this gateway remembers of it; false if that turned out to be old. */
+  async function closeKnown(ctx: Context, route: UploadRoute, known: KnownUpload, digest: Digest): Promise<boolean> {
+    try {
+      return await close(ctx, route, known, digest, { byteCount: known.byteCount });
+    } catch (error) {
+      if (hasReason(error, 'UPLOAD_UNKNOWN')) return false;
+      if (isOver(error)) await discard(ctx, route);
+      throw error;
+    }
+  }
+
+  /** Makes the blob and records it; false if somebody else changed the upload meanwhile. */
+  async function close(
+    ctx: Context,
+    { repository, uuid }: UploadRoute,
+    { location: name, session }: KnownUpload,
+    digest: Digest,
+    held: { writer: string } | { byteCount: number },
+  ): Promise<boolean> {
+    const size = await commitBlob(locationOf(locations, name), session, digest, ctx.state);
+    const { traceId } = ctx.state;
+    return uploads.finish({ repository, uuid, held, digest, size, location: name, traceId });
+  }
+
+  /** The part of the blob that the body says it is. A Content-Range that is malformed can only be out of order. */
+  async function readChunk(ctx: Context, { repository, uuid }: UploadRoute): Promise<Chunk | undefined> {
+    const chunk = chunkOf(ctx);
+    if (chunk !== 'malformed') return chunk;
+    const found = await uploads.find(repository, uuid);
+    if (!found) throw oci.uploadUnknown();
+    throw oci.uploadRange(
+      'the Content-Range must be <first>-<last>, two numbers of bytes',
+      uploadHeaders(repository, uuid, found.byteCount),
+    );
+  }
+
+  async function claim(
+    { repository, uuid }: UploadRoute,
+    chunk: Chunk | undefined,
+  ): Promise<{ lease: WriterLease; claimed: Upload }> {
+    const writer = randomUUID();
+    const claim = await uploads.claim(repository, uuid, writer, chunk?.start);
+    switch (claim.kind) {
+      case 'claimed':
+        return { claimed: claim.upload, lease: new WriterLease(uploads, claim.upload, writer) };
+      case 'unknown':
+        throw oci.uploadUnknown();
+      case 'busy':
+        throw oci.uploadBusy();
+      default:
+        throw oci.uploadRange(
+          `the upload has ${claim.byteCount} bytes: the next chunk must begin there`,
+          uploadHeaders(repository, uuid, claim.byteCount),
+        );
+    }
+  }
+
+  /**
+   * Runs `write`; if it fails, gives the lease up so that the client can go on from the last byte that is safe, or
+   * removes the upload if nothing could come of it any more.
+   */
+  async function underLease<T>(
+    ctx: Context,
+    route: UploadRoute,
+    lease: WriterLease,
+    write: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await write();
+    } catch (thrown) {
+      lease.end();
+      const error = lease.signal.aborted ? lease.signal.reason : thrown;
+      if (isOver(error)) await discard(ctx, route);
+      else if (!lease.signal.aborted) await lease.release(lease.newest).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Appends the body to the upload; resolves to the checkpoint after its last byte. */
+  async function append(ctx: Context, claimed: Upload, lease: WriterLease, chunk?: Chunk): Promise<Checkpoint> {
+    const room = Math.max(0, config.maximumLayerSize - claimed.byteCount);
+    const tooLarge = () =>
+      chunk && chunk.length <= room ? chunkSizeInvalid(chunk.length) : layerTooLarge(config.maximumLayerSize);
+    const over = new AbortController();
+    const body = readBody(ctx, {
+      limit: Math.min(room, chunk?.length ?? room),
+      tooLarge,
+      signal: AbortSignal.any([over.signal, lease.signal]),
+    });
+    const { byteCount, session } = claimed;
+    try {
+      const location = locationOf(locations, claimed.location);
+      const context = { traceId: ctx.state.traceId, signal: lease.signal };
+      const end = await location.store.append(session, body, each => lease.note(each), context, byteCount);
+      if (chunk && end.offset !== byteCount + chunk.length) throw chunkSizeInvalid(chunk.length);
+      return end;
+    } catch (error) {
+      // A chunk that is not what it said is not taken, not even in part.
+      if (error instanceof OciError && error.status === 400) lease.note({ offset: byteCount, session });
+      throw error;
+    } finally {
+      // The storage may have failed while the client is silent; nobody asks for the body's next bytes then.
+      over.abort();
+    }
+  }
+
+  /** Removes an upload and frees its bytes; false if there was none. */
+  async function discard(ctx: Context, { repository, uuid }: Omit<UploadRoute, 'kind'>): Promise<boolean> {
+    const removed = await uploads.remove(repository, uuid);
+    const location = removed && locations.get(removed.location);
+    if (location) await abortQuietly(location, removed.session, ctx.state.log);
+    return removed !== undefined;
+  }
+
+  return { GET: status, PATCH: patch, PUT: put, DELETE: cancel };
+}
+
+/** Whether nothing can come of the upload after this error: its bytes are others than the client said, or too many. */
+function isOver(error: unknown): boolean {
+  if (hasReason(error, 'UPLOAD_UNKNOWN', 'DIGEST_MISMATCH')) return true;
+  return error instanceof OciError && (error.code === 'DIGEST_INVALID' || error.status === 413);
+}

@@ -1,0 +1,80 @@
+/** How often the gateway asks PostgreSQL: over 100 ms, each round trip is a tenth of a second of somebody's push or pull. */
+import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
+import { DatabaseProxy } from './database-proxy.js';
+import { begin, closing, digestOf, type Stack, someBytes, startStack } from './stack.js';
+
+const test = suite('gateway round trips');
+let stack: Stack;
+const database = new DatabaseProxy();
+
+test.before(async () => {
+  stack = await startStack({ through: url => database.through(url) });
+});
+
+/** How many round trips `work` makes. */
+async function during(work: () => Promise<unknown>): Promise<number> {
+  // The signal for the workers is sent beside the answer, at most every 100 ms; it keeps nobody waiting.
+  await new Promise(resolve => setTimeout(resolve, 250));
+  const before = database.trips;
+  await work();
+  return database.trips - before;
+}
+
+const indexType = 'application/vnd.oci.image.index.v1+json';
+
+test('a push', async () => {
+  const bytes = someBytes(100_000);
+  const digest = digestOf(bytes);
+  const { client } = stack;
+  assert.is(await during(() => client.request('HEAD', `/v2/trips/blobs/${digest}`)), 1, 'HEAD');
+  let location = '';
+  const post = await during(async () => {
+    location = await begin(client, 'trips');
+  });
+  assert.is(post, 1, 'POST');
+  const patch = await during(async () => {
+    location = (await client.request('PATCH', location, { body: bytes })).headers.location ?? '';
+  });
+  assert.is(patch, 2, 'PATCH');
+  assert.is(
+    await during(async () => assert.is((await client.request('PUT', closing(location, digest))).status, 201)),
+    1,
+    'PUT',
+  );
+  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: bytes.length };
+  const manifest = await during(() => client.pushManifest('trips', 'v1', { schemaVersion: 2, config, layers: [] }));
+  assert.ok(manifest <= 2, `manifest: ${manifest}`);
+});
+
+test('the other ways to push a blob', async () => {
+  const { client } = stack;
+  const [one, two] = [someBytes(1_000), someBytes(1_000)];
+  const whole = () => client.request('POST', `/v2/trips/blobs/uploads/?digest=${digestOf(one)}`, { body: one });
+  assert.is(await during(whole), 1, 'POST with digest');
+  const location = await begin(client, 'trips');
+  assert.ok((await during(() => client.request('PUT', closing(location, digestOf(two)), { body: two }))) <= 2, 'PUT');
+  const mount = () => client.request('POST', `/v2/trips2/blobs/uploads/?mount=${digestOf(one)}&from=trips`);
+  assert.is(await during(mount), 1, 'mount');
+});
+
+test('a pull', async () => {
+  const { client } = stack;
+  const bytes = someBytes(1_000);
+  const digest = await client.pushBlob('pulls', bytes);
+  const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [] }));
+  await client.pushManifest('pulls', 'v1', index, indexType);
+  const paths = [
+    `blobs/${digest}`,
+    'manifests/v1',
+    `manifests/${digestOf(index)}`,
+    'tags/list',
+    `blobs/${digestOf(someBytes(3))}`,
+    'manifests/none',
+  ];
+  for (const path of paths) {
+    assert.is(await during(() => client.request('GET', `/v2/pulls/${path}`)), 1, path);
+  }
+});
+
+test.run();

@@ -1,0 +1,172 @@
+/** Pushing blobs: every way that the specification has, and what happens when a client goes away in the middle. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
+import { RawConnection } from './raw.js';
+import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
+
+const test = suite('gateway uploads');
+let stack: Stack;
+
+test.before(async () => {
+  stack = await startStack();
+});
+
+const UUID = /\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\?|$)/;
+
+for (const [way, push] of Object.entries(waysToPush)) {
+  for (const algorithm of ['sha256', 'sha512']) {
+    test(`${way}, ${algorithm}`, async () => {
+      for (const size of [0, 1, 2, 100_000, 3_000_000]) {
+        const bytes = someBytes(size);
+        const digest = digestOf(bytes, algorithm);
+        const answer = await push(stack.client, 'some/repo', bytes, digest);
+        assert.is(answer.status, 201, `${size}: ${answer.body}`);
+        assert.is(answer.headers['docker-content-digest'], digest);
+        assert.is(answer.headers['content-length'], '0');
+        const pulled = await stack.client.request('GET', answer.headers.location ?? '');
+        assert.is(pulled.status, 200);
+        assert.is(pulled.headers['docker-content-digest'], digest);
+        assert.ok(pulled.body.equals(bytes));
+      }
+    });
+  }
+}
+
+test('afterwards nothing of an upload is left', async () => {
+  assert.equal(await stack.sql('select * from blobupload'), []);
+  assert.equal((await stack.stored()).uploads, []);
+});
+
+test('an upload tells where it is', async () => {
+  const begun = await stack.client.request('POST', '/v2/status/blobs/uploads/');
+  assert.is(begun.status, 202);
+  assert.match(begun.headers.location ?? '', UUID);
+  assert.is(begun.headers.range, '0-0');
+  const location = begun.headers.location ?? '';
+  const empty = await stack.client.request('GET', location);
+  assert.is(empty.status, 204);
+  assert.is(empty.headers.range, '0-0');
+
+  const patched = await stack.client.request('PATCH', location, { body: Buffer.alloc(1_000) });
+  assert.is(patched.status, 202);
+  assert.is(patched.headers.range, '0-999');
+  const at = await stack.client.request('GET', patched.headers.location ?? '');
+  assert.is(at.headers.range, '0-999');
+  assert.match(at.headers.location ?? '', UUID);
+  assert.is(at.body.length, 0);
+});
+
+test('cancelling', async () => {
+  const location = await begin(stack.client, 'cancel');
+  await stack.client.request('PATCH', location, { body: someBytes(100_000) });
+  const cancelled = await stack.client.request('DELETE', location);
+  assert.is(cancelled.status, 204);
+  for (const method of ['GET', 'PATCH', 'DELETE']) {
+    const answer = await stack.client.request(method, location);
+    assert.is(answer.status, 404, method);
+    assert.is(codeOf(answer), 'BLOB_UPLOAD_UNKNOWN');
+  }
+});
+
+test('mounting', async () => {
+  const bytes = someBytes(1_000);
+  const digest = await stack.client.pushBlob('mount/from', bytes);
+  const mount = (query: string) => stack.client.request('POST', `/v2/mount/to${query.length}/blobs/uploads/?${query}`);
+  const hit = await mount(`mount=${digest}&from=mount/from`);
+  assert.is(hit.status, 201);
+  assert.is(hit.headers['docker-content-digest'], digest);
+  assert.ok((await stack.client.request('GET', hit.headers.location ?? '')).body.equals(bytes));
+  const anonymous = await mount(`mount=${digest}`);
+  assert.is(anonymous.status, 201);
+
+  const misses = [
+    `mount=${digest}&from=mount/elsewhere`,
+    `mount=${digestOf(someBytes(3))}&from=mount/from`,
+    `mount=${digestOf(someBytes(3))}`,
+    'mount=sha256:bad&from=mount/from',
+    `mount=${digest}&from=../mount/from`,
+    'mount=',
+  ];
+  for (const query of misses) {
+    const answer = await mount(query);
+    assert.is(answer.status, 202, query);
+    assert.match(answer.headers.location ?? '', UUID);
+  }
+});
+
+test('a client that goes away in the middle of a PATCH goes on where its bytes ended', async () => {
+  const bytes = someBytes(2_000_000);
+  const location = await begin(stack.client, 'resume');
+  const connection = await RawConnection.open(stack.port);
+  connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', `Content-Length: ${bytes.length}`);
+  await connection.write(bytes.subarray(0, 1_200_000));
+  await sleep(300);
+  const busy = await stack.client.request('PATCH', location, { body: 'x' });
+  assert.is(busy.status, 409);
+  assert.is(codeOf(busy), 'BLOB_UPLOAD_INVALID');
+  assert.ok(Number(busy.headers['retry-after']) > 0);
+  connection.close();
+
+  let status = await stack.client.request('GET', location);
+  for (let i = 0; i < 50 && status.headers.range === '0-0'; i++) {
+    await sleep(100);
+    status = await stack.client.request('GET', location);
+  }
+  const have = Number(status.headers.range?.split('-')[1]) + 1;
+  assert.ok(have > 1 && have <= 1_200_000, `${have}`);
+  const rest = await stack.client.request('PATCH', status.headers.location ?? '', {
+    body: bytes.subarray(have),
+    headers: { 'content-range': `${have}-${bytes.length - 1}` },
+  });
+  assert.is(rest.status, 202, rest.body.toString());
+  const digest = digestOf(bytes);
+  const put = await stack.client.request('PUT', closing(rest.headers.location, digest));
+  assert.is(put.status, 201, put.body.toString());
+  assert.ok((await stack.client.pullBlob('resume', digest)).equals(bytes));
+});
+
+test('cancelling stops the one who writes', async () => {
+  const location = await begin(stack.client, 'stop');
+  const connection = await RawConnection.open(stack.port);
+  connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', 'Content-Length: 1000000');
+  await connection.write(someBytes(100_000));
+  await sleep(200);
+  assert.is((await stack.client.request('DELETE', location)).status, 204);
+  const answer = await connection.answer(10_000);
+  assert.is(answer.status, 409);
+  assert.is(codeOf(answer), 'BLOB_UPLOAD_INVALID');
+  connection.close();
+});
+
+test('a slow client keeps its upload beyond the lease', async () => {
+  const location = await begin(stack.client, 'slow');
+  const connection = await RawConnection.open(stack.port);
+  connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', 'Content-Length: 10');
+  await connection.write('01234');
+  await sleep(16_000);
+  assert.is((await stack.client.request('PATCH', location, { body: 'x' })).status, 409);
+  await connection.write('56789');
+  assert.is((await connection.answer()).status, 202);
+  connection.close();
+});
+
+test('one upload through two gateways, whichever Location the client uses', async () => {
+  const other = await stack.startGateway();
+  const [a, b] = [stack.client, other.client];
+  for (const keepFirstLocation of [false, true]) {
+    const bytes = someBytes(30_000);
+    const digest = digestOf(bytes);
+    const first = await begin(a, 'both');
+    const one = await a.request('PATCH', first, { body: bytes.subarray(0, 10_000) });
+    const two = await b.request('PATCH', keepFirstLocation ? first : (one.headers.location ?? ''), {
+      body: bytes.subarray(10_000),
+    });
+    assert.is(two.headers.range, '0-29999');
+    const put = await a.request('PUT', closing(keepFirstLocation ? first : two.headers.location, digest));
+    assert.is(put.status, 201, put.body.toString());
+    assert.ok((await b.pullBlob('both', digest)).equals(bytes));
+  }
+});
+
+test.run();

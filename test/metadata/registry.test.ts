@@ -1,0 +1,287 @@
+/** What the statements promise: one truth, also when many ask at once. */
+import { randomUUID } from 'node:crypto';
+import * as assert from 'uvu/assert';
+import { type Digest, digestOf } from '../../lib/oci/digest.js';
+import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
+import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
+import { freshMetadata, type Metadata } from '../support/clients.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('metadata: registry');
+const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
+const EVERYTHING = { limit: 1_000, minSize: 0, maxSize: Number.MAX_SAFE_INTEGER };
+let m: Metadata;
+let counter = 0;
+
+test.before(async () => {
+  m = await freshMetadata();
+});
+
+function newRepository(): RepositoryName {
+  return repository(`ns${++counter}/app`);
+}
+function repository(name: string): RepositoryName {
+  const parsed = parseRepository(name);
+  if (!parsed) throw new Error(`bad name ${name}`);
+  return parsed;
+}
+function tag(name: string): Tag {
+  const parsed = parseTag(name);
+  if (!parsed) throw new Error(`bad tag ${name}`);
+  return parsed;
+}
+function newDigest(): Digest {
+  return digestOf(Buffer.from(`blob ${++counter}`));
+}
+async function recorded(repo: RepositoryName, location = 'usstorage'): Promise<Digest> {
+  const digest = newDigest();
+  await m.blobs.record({ repository: repo, digest, size: 7, location, traceId: 'f'.repeat(32) });
+  return digest;
+}
+function imageOf(blobs: Digest[], extra: object = {}): { bytes: Buffer; digest: Digest; facts: ManifestFacts } {
+  const [config, ...layers] = blobs.map(digest => ({ mediaType: 'application/x.y', digest, size: 7 }));
+  const bytes = Buffer.from(
+    JSON.stringify({ schemaVersion: 2, mediaType: IMAGE, config, layers, ...extra, n: ++counter }),
+  );
+  return { bytes, digest: digestOf(bytes), facts: readManifest(bytes, IMAGE) };
+}
+
+test('a blob is found in its repository only, with the locations that hold it', async () => {
+  const [mine, other] = [newRepository(), newRepository()];
+  const digest = await recorded(mine);
+  assert.equal((await m.blobs.find(mine, digest)).blob, { size: 7, locations: ['usstorage'] });
+  assert.equal(await m.blobs.find(other, digest), { repositoryKnown: false });
+  await recorded(other);
+  assert.equal(await m.blobs.find(other, digest), { repositoryKnown: true });
+});
+
+test('recording a blob queues exactly the copies that are missing, with the trace id of the push', async () => {
+  const digest = await recorded(newRepository());
+  const rows = await m.db.query(
+    `select l.name, r.trace_id from replication r join imagestorage s on s.id = r.storage_id
+       join imagestoragelocation l on l.id = r.location_id where s.content_checksum = $1`,
+    [digest],
+  );
+  assert.equal(rows, [{ name: 'eustorage', trace_id: 'f'.repeat(32) }]);
+});
+
+test('a blob pushed to both locations has nothing left to copy', async () => {
+  const repo = newRepository();
+  const digest = newDigest();
+  const push = (location: string) =>
+    m.blobs.record({ repository: repo, digest, size: 7, location, traceId: 'a'.repeat(32) });
+  await push('usstorage');
+  await push('eustorage');
+  const rows = await m.db.query(
+    'select 1 from replication r join imagestorage s on s.id = r.storage_id where s.content_checksum = $1',
+    [digest],
+  );
+  assert.is(rows.length, 0);
+  assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
+});
+
+test('forty pushes that make the same new repository, at once, all succeed', async () => {
+  const repo = newRepository();
+  const digests = await Promise.all(Array.from({ length: 40 }, () => recorded(repo)));
+  const found = await Promise.all(digests.map(digest => m.blobs.find(repo, digest)));
+  assert.ok(found.every(answer => answer.blob));
+  const rows = await m.db.query(
+    'select count(*)::int as n from repository r join "user" u on u.id = r.namespace_user_id where u.username = $1',
+    [repo.split('/')[0]],
+  );
+  assert.is(rows[0]?.n, 1);
+});
+
+test('a name of one component lives in the library namespace', async () => {
+  const digest = await recorded(repository('alpine'));
+  assert.ok((await m.blobs.find(repository('library/alpine'), digest)).blob);
+});
+
+test('mount: from where it is, from anywhere, never from where it is not', async () => {
+  const [from, to] = [newRepository(), newRepository()];
+  const digest = await recorded(from);
+  assert.is(await m.blobs.mount({ repository: to, digest, from: newRepository(), traceId: '' }), undefined);
+  assert.equal(await m.blobs.find(to, digest), { repositoryKnown: false });
+  assert.equal(await m.blobs.mount({ repository: to, digest, from, traceId: '' }), { size: 7 });
+  assert.ok((await m.blobs.find(to, digest)).blob);
+  assert.equal(await m.blobs.mount({ repository: newRepository(), digest, traceId: '' }), { size: 7 });
+  assert.is(await m.blobs.mount({ repository: to, digest: newDigest(), traceId: '' }), undefined);
+});
+
+test('unlinking takes a blob out of one repository at once, and leaves it to the others', async () => {
+  const [one, two] = [newRepository(), newRepository()];
+  const digest = await recorded(one);
+  await m.blobs.mount({ repository: two, digest, from: one, traceId: '' });
+  assert.ok(await m.blobs.unlink(one, digest));
+  assert.not(await m.blobs.unlink(one, digest));
+  assert.equal(await m.blobs.find(one, digest), { repositoryKnown: true });
+  assert.ok((await m.blobs.find(two, digest)).blob);
+});
+
+test('upload: one writer at a time, a stale offset is told from a live writer, a lost lease is noticed', async () => {
+  const repo = newRepository();
+  const [uuid, writer, other] = [randomUUID(), randomUUID(), randomUUID()];
+  const session = Buffer.from('s0');
+  await m.uploads.create({ repository: repo, uuid, location: 'usstorage', session, algorithm: 'sha256' });
+  const claim = await m.uploads.claim(repo, uuid, writer, 0);
+  assert.is(claim.kind, 'claimed');
+  assert.equal(await m.uploads.claim(repo, uuid, other, 0), { kind: 'busy' });
+  assert.equal(await m.uploads.claim(repo, uuid, other, 5), { kind: 'offset', byteCount: 0 });
+  assert.equal(await m.uploads.claim(newRepository(), uuid, other), { kind: 'unknown' });
+  assert.ok(await m.uploads.checkpoint(uuid, writer, { byteCount: 3, session: Buffer.from('s1') }));
+  assert.not(await m.uploads.checkpoint(uuid, other, { byteCount: 9, session }));
+  assert.ok(await m.uploads.release(uuid, writer, { byteCount: 5, session: Buffer.from('s2') }));
+  assert.not(await m.uploads.checkpoint(uuid, writer, { byteCount: 9, session }));
+  const found = await m.uploads.find(repo, uuid);
+  assert.is(found?.byteCount, 5);
+  assert.is(found?.session.toString(), 's2');
+});
+
+test('upload: of two that finish it, one does; a finished one is gone', async () => {
+  const repo = newRepository();
+  const uuid = randomUUID();
+  const digest = newDigest();
+  await m.uploads.create({
+    repository: repo,
+    uuid,
+    location: 'usstorage',
+    session: Buffer.alloc(0),
+    algorithm: 'sha256',
+  });
+  const finish = (byteCount: number) =>
+    m.uploads.finish({
+      repository: repo,
+      uuid,
+      held: { byteCount },
+      digest,
+      size: 0,
+      location: 'usstorage',
+      traceId: '',
+    });
+  assert.not(await finish(4));
+  assert.equal((await m.blobs.find(repo, digest)).blob, undefined);
+  const outcomes = await Promise.all([finish(0), finish(0), finish(0)]);
+  assert.is(outcomes.filter(Boolean).length, 1);
+  assert.ok((await m.blobs.find(repo, digest)).blob);
+  assert.is(await m.uploads.find(repo, uuid), undefined);
+});
+
+test('manifest: stored only when the repository has every blob, and says which are missing', async () => {
+  const repo = newRepository();
+  const [here, absent] = [await recorded(repo), newDigest()];
+  const image = imageOf([here, absent]);
+  const put = { repository: repo, ...image, tags: [tag('v1')], traceId: '' };
+  assert.equal(await m.manifests.put(put), { kind: 'blobs-missing', digests: [absent] });
+  assert.equal(await m.manifests.find(repo, { tag: tag('v1') }), { repositoryKnown: true });
+  await m.blobs.record({ repository: repo, digest: absent, size: 7, location: 'usstorage', traceId: '' });
+  assert.equal(await m.manifests.put(put), { kind: 'stored' });
+  const found = await m.manifests.find(repo, { tag: tag('v1') });
+  assert.equal(found.manifest?.bytes, image.bytes);
+  assert.is(found.manifest?.mediaType, IMAGE);
+  assert.is((await m.manifests.find(repo, { digest: image.digest }, image.digest)).manifest?.bytes, undefined);
+});
+
+test('manifest: a push that is refused leaves no repository behind', async () => {
+  const repo = newRepository();
+  const answer = await m.manifests.put({ repository: repo, ...imageOf([newDigest()]), tags: [tag('v1')], traceId: '' });
+  assert.is(answer.kind, 'blobs-missing');
+  assert.equal(await m.manifests.find(repo, { tag: tag('v1') }), { repositoryKnown: false });
+});
+
+test('tags: sixty movers of one tag at once leave one living row and an unbroken history', async () => {
+  const repo = newRepository();
+  const blob = await recorded(repo);
+  const images = Array.from({ length: 60 }, () => imageOf([blob]));
+  await Promise.all(
+    images.map(image => m.manifests.put({ repository: repo, ...image, tags: [tag('latest')], traceId: '' })),
+  );
+  const rows = await m.db.query(
+    `select t.lifetime_start_ms::float8 as start, t.lifetime_end_ms::float8 as "end" from tag t join repository r on r.id = t.repository_id
+       join "user" u on u.id = r.namespace_user_id where u.username = $1 order by t.lifetime_start_ms`,
+    [repo.split('/')[0]],
+  );
+  assert.is(rows.length, 60);
+  assert.is(rows.filter(row => row.end === null).length, 1);
+  for (const [index, row] of rows.slice(0, -1).entries()) assert.is(row.end, rows[index + 1]?.start);
+});
+
+test('tags: listed in ASCII order, in pages; a deleted one is gone at once, its manifest stays', async () => {
+  const repo = newRepository();
+  const image = imageOf([await recorded(repo)]);
+  const names = ['b', 'B', 'a', '_x', '10', '9', 'a-1', 'a.1'];
+  await m.manifests.put({ repository: repo, ...image, tags: names.map(tag), traceId: '' });
+  assert.equal((await m.tags.list(repo, { limit: 100 }))?.tags, ['10', '9', 'B', '_x', 'a', 'a-1', 'a.1', 'b']);
+  assert.equal(await m.tags.list(repo, { limit: 2, last: '9' }), { tags: ['B', '_x'], more: true });
+  assert.equal(await m.tags.list(repo, { limit: 2, last: 'a-1' }), { tags: ['a.1', 'b'], more: false });
+  assert.equal(await m.tags.list(repo, { limit: 0 }), { tags: [], more: true });
+  assert.ok(await m.tags.remove(repo, tag('a')));
+  assert.not(await m.tags.remove(repo, tag('a')));
+  assert.equal(await m.manifests.find(repo, { tag: tag('a') }), { repositoryKnown: true });
+  assert.ok((await m.manifests.find(repo, { digest: image.digest })).manifest);
+  assert.ok(await m.manifests.remove(repo, image.digest));
+  assert.equal(await m.tags.list(repo, { limit: 100 }), { tags: [], more: false });
+});
+
+test('replication: a claim fences out the one before it', async () => {
+  const digest = await recorded(newRepository());
+  const mine = async () => (await m.replication.claim(['eustorage'], EVERYTHING)).find(job => job.digest === digest);
+  const first = await mine();
+  if (!first) throw new Error('the copy was not claimed');
+  assert.equal([first.sources, first.attempts], [['usstorage'], 1]);
+  assert.is(await mine(), undefined, 'a claimed copy is not claimed again while the claim lasts');
+  assert.ok(await m.replication.checkpoint(first, { offset: 3, session: Buffer.from('half') }));
+  await m.replication.postpone(first, 0, 'try again');
+  const second = await mine();
+  assert.equal(second?.checkpoint, { offset: 3, session: Buffer.from('half') });
+  assert.is(second?.attempts, 2);
+  assert.not(await m.replication.checkpoint(first, { offset: 1, session: Buffer.from('old') }));
+  assert.is((await m.replication.renew([first])).size, 0);
+  await m.replication.complete([first]);
+  assert.is((await m.db.query('select 1 from replication where id = $1', [first.id])).length, 1);
+  if (second) await m.replication.complete([second]);
+  const [row] = await m.db.query(
+    `select count(*)::int as n, bool_and(p.verified_at is not null) as verified from imagestorageplacement p
+       join imagestorage s on s.id = p.storage_id where s.content_checksum = $1`,
+    [digest],
+  );
+  assert.equal(row, { n: 2, verified: true });
+  assert.is((await m.db.query('select 1 from replication where id = $1', [first.id])).length, 0);
+});
+
+test('replication: eight claimers at once never get the same copy', async () => {
+  const repo = newRepository();
+  const digests = await Promise.all(Array.from({ length: 100 }, () => recorded(repo)));
+  const claims = await Promise.all(
+    Array.from({ length: 8 }, () => m.replication.claim(['eustorage'], { ...EVERYTHING, limit: 30 })),
+  );
+  const ids = claims.flat().map(job => job.id);
+  assert.is(new Set(ids).size, ids.length);
+  const claimed = new Set(claims.flat().map(job => job.digest));
+  assert.is(digests.filter(digest => claimed.has(digest)).length, 100);
+});
+
+test('replication switched off queues nothing', async () => {
+  const off = await freshMetadata({ libraryNamespace: 'library', required: undefined });
+  await off.blobs.record({
+    repository: newRepository(),
+    digest: newDigest(),
+    size: 1,
+    location: 'usstorage',
+    traceId: '',
+  });
+  assert.is((await off.db.query('select 1 from replication')).length, 0);
+});
+
+test('a store is put on record once; another one behind the same name is refused, also later', async () => {
+  const fresh = await freshMetadata();
+  const [first, second] = [randomUUID(), randomUUID()];
+  const answers = await Promise.all([
+    fresh.places.identify('usstorage', first),
+    fresh.places.identify('usstorage', second),
+  ]);
+  assert.is(answers.filter(Boolean).length, 1);
+  assert.is(await fresh.places.identify('usstorage', first), answers[0]);
+  assert.is(await fresh.places.identify('usstorage', second), answers[1]);
+});
+
+test.run();

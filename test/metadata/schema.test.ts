@@ -1,0 +1,93 @@
+/** Migrations and the connection: many processes at once, several hosts, outages. */
+import pg from 'pg';
+import * as assert from 'uvu/assert';
+import { Database, DatabaseUnavailable, hostsOf } from '../../lib/metadata/database.js';
+import { migrate, waitForMigrations } from '../../lib/metadata/migrate.js';
+import { quiet } from '../support/clients.js';
+import { freePort } from '../support/ports.js';
+import { freshDatabase } from '../support/postgres.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('metadata: schema and connection');
+
+test('eight processes that migrate at once all succeed, and the schema is there once', async () => {
+  const { url } = await freshDatabase();
+  await Promise.all(Array.from({ length: 8 }, () => migrate(url, quiet)));
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const { rows } = await client.query(
+    'select count(*)::int as n, count(distinct name)::int as names from pgmigrations',
+  );
+  await client.end();
+  assert.equal(rows[0].n, rows[0].names);
+  assert.ok(rows[0].n >= 1);
+});
+
+test('a process waits for migrations that another one runs', async () => {
+  const { url } = await freshDatabase();
+  const db = new Database({ url, listenUrl: url, poolSize: 2 }, quiet);
+  try {
+    let ready = false;
+    const waiting = waitForMigrations(db, quiet).then(() => {
+      ready = true;
+    });
+    await new Promise(resolve => setTimeout(resolve, 300));
+    assert.not(ready);
+    await migrate(url, quiet);
+    await waiting;
+  } finally {
+    await db.close();
+  }
+});
+
+test('a URL with several hosts becomes one URL each', () => {
+  assert.equal(hostsOf('postgresql://u:p@a:1,b:2/db?sslmode=require'), [
+    'postgresql://u:p@a:1/db?sslmode=require',
+    'postgresql://u:p@b:2/db?sslmode=require',
+  ]);
+  assert.equal(hostsOf('postgresql://only/db'), ['postgresql://only/db']);
+});
+
+test('of several hosts, the one that answers and is writable is taken', async () => {
+  const { url } = await freshDatabase();
+  const dead = await freePort();
+  const two = url.replace(/@([^/]*)\//, (_all, host) => `@127.0.0.1:${dead},${host}/`);
+  const db = new Database({ url: two, listenUrl: two, poolSize: 2 }, quiet);
+  try {
+    assert.equal(await db.query('select 1 as one'), [{ one: 1 }]);
+  } finally {
+    await db.close();
+  }
+});
+
+test('a server that is not there is DatabaseUnavailable, at once and without the password', async () => {
+  const port = await freePort();
+  const url = `postgresql://u:hunter2@127.0.0.1:${port}/x`;
+  const db = new Database({ url, listenUrl: url, poolSize: 2 }, quiet);
+  try {
+    await db.query('select 1', [], { repeatable: true });
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, DatabaseUnavailable);
+    assert.not.match(String(error), 'hunter2');
+  } finally {
+    await db.close();
+  }
+});
+
+test('a connection that the server ended is replaced for a statement that may run twice', async () => {
+  const { url } = await freshDatabase();
+  const db = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
+  try {
+    const [row] = await db.query('select pg_backend_pid() as pid');
+    const other = new pg.Client({ connectionString: url });
+    await other.connect();
+    await other.query('select pg_terminate_backend($1)', [row?.pid]);
+    await other.end();
+    assert.equal(await db.query('select 1 as one', [], { repeatable: true }), [{ one: 1 }]);
+  } finally {
+    await db.close();
+  }
+});
+
+test.run();
