@@ -5,13 +5,16 @@ import { type StartedProcess, startProcess } from '../support/process.js';
 
 export interface ProxyOptions {
   readonly folder: string;
+  /** Default: a free one. */
   readonly port?: number;
-  /** Whether to wait until it can be written to; default true. */
+  /** False: do not wait until its store can be written to, only until it listens. */
   readonly untilWritable?: boolean;
 }
 
-/** A node of the location `usstorage` on a port of its own. */
-export async function startProxy(options: ProxyOptions): Promise<StartedProcess & { readonly address: string }> {
+export type StorageProxy = StartedProcess & { readonly address: string };
+
+/** A node of the location `usstorage`. */
+export async function startProxy(options: ProxyOptions): Promise<StorageProxy> {
   const port = options.port ?? (await freePort());
   const address = `127.0.0.1:${port}`;
   const started = await startProcess({
