@@ -89,7 +89,8 @@ test('a region killed before replication: a clear 503, and it works again by its
   const failure = await pull('four', stack.eu).then(
     () => undefined,
     error => String(error.stderr),
-  ); assert.match(failure ?? 'it worked', /503|Service Unavailable|no location can give/);
+  );
+  assert.match(failure ?? 'it worked', /503|Service Unavailable|no location can give/);
   const layer = images.four.layers[0]?.digest;
   const answer = await fetch(`${stack.eu}/v2/demo/four/blobs/${layer}`);
   assert.is(answer.status, 503);
