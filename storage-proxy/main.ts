@@ -19,7 +19,7 @@ async function start(config: Config, log: Logger): Promise<Running> {
   const service = storageService({ engine, location: owned.name, version, identity: () => canary.identity(), log });
   const healthNames = Object.values(HEALTH);
   const server = await startServer(config.storageProxyListen, { services: [service], healthNames });
-  const sweep = new Sweep(engine, log);
+  const sweep = new Sweep(engine, config.uploadExpiryMinutes, log);
 
   log.info({ location: owned.name, engine: engine.driver, address: formatAddress(server.address) }, 'listening');
   await canary.start();

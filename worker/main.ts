@@ -33,7 +33,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     log,
   });
   const listener = new ReplicationListener(config.database.listenUrl, () => replicator.wake(), log);
-  const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, log);
+  const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
   log.info(

@@ -74,6 +74,8 @@ export interface Config {
   readonly libraryNamespace: string;
   /** `MAXIMUM_LAYER_SIZE` in bytes. */
   readonly maximumLayerSize: number;
+  /** `BLOBUPLOAD_DELETION_DATE_THRESHOLD`: an upload that nobody goes on with is ended after so many minutes. */
+  readonly uploadExpiryMinutes: number;
   /** `ENTREPOT_MAXIMUM_MANIFEST_SIZE` in bytes. */
   readonly maximumManifestSize: number;
   /** `ENTREPOT_ANONYMOUS_ACCESS`; undefined if absent. */

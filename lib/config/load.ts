@@ -61,6 +61,7 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
       'library',
     ),
     maximumLayerSize: reader.take('MAXIMUM_LAYER_SIZE', size, 20 * GiB),
+    uploadExpiryMinutes: reader.take('BLOBUPLOAD_DELETION_DATE_THRESHOLD', wholeNumber(1, 10_000_000), 2_880),
     maximumManifestSize: reader.take(
       'ENTREPOT_MAXIMUM_MANIFEST_SIZE',
       sizeOrBytes(MINIMUM_MANIFEST_SIZE),

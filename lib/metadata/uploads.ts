@@ -159,16 +159,16 @@ export class Uploads {
     return row && asUpload(row);
   }
 
-  /** Forgets up to `limit` uploads that nobody wrote to for `hours`; answers what they were. */
-  async removeStale(hours: number, limit: number): Promise<Upload[]> {
+  /** Forgets up to `limit` uploads that nobody wrote to for `minutes`; answers what they were. */
+  async removeStale(minutes: number, limit: number): Promise<Upload[]> {
     const rows = await this.#db.query(
       `delete from blobupload b using imagestoragelocation l
         where b.location_id = l.id and b.id in (
-          select id from blobupload where updated_at < now() - $1 * interval '1 hour'
+          select id from blobupload where updated_at < now() - $1 * interval '1 minute'
              and (lease_until is null or lease_until < now())
            order by updated_at limit $2 for update skip locked)
         returning ${COLUMNS}`,
-      [hours, limit],
+      [minutes, limit],
     );
     return rows.map(asUpload);
   }

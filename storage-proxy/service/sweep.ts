@@ -5,17 +5,20 @@ import type { Engine } from '../engines/engine.js';
 
 const HOUR_MS = 3_600_000;
 
-/** Callers give an upload up, or expect it to be gone, after this time. */
-const STALE_MS = 48 * HOUR_MS;
+/** Workers end an upload first, since they can tell its callers; what is left a day later belongs to nobody. */
+const MARGIN_MS = 24 * HOUR_MS;
 
 /** Sweeps once an hour, the first time within the first minutes; nodes of one location spread by chance. */
 export class Sweep {
   readonly #engine: Engine;
+  readonly #staleMs: number;
   readonly #log: Logger;
   readonly #stop = new AbortController();
 
-  constructor(engine: Engine, log: Logger) {
+  /** `expiryMinutes`: when the workers end an upload that nobody goes on with. */
+  constructor(engine: Engine, expiryMinutes: number, log: Logger) {
     this.#engine = engine;
+    this.#staleMs = expiryMinutes * 60_000 + MARGIN_MS;
     this.#log = log;
   }
 
@@ -33,7 +36,7 @@ export class Sweep {
     while (!signal.aborted) {
       await sleep(pause, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
-      await sweepOnce(this.#engine, this.#log, Date.now() - STALE_MS, signal);
+      await sweepOnce(this.#engine, this.#log, Date.now() - this.#staleMs, signal);
       pause = HOUR_MS * (0.75 + Math.random() / 2);
     }
   }

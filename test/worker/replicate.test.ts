@@ -1,5 +1,5 @@
 /** Replication between real storage-proxies by real workers, through kills, damage and outages. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readdir, stat, truncate, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -182,6 +182,27 @@ test('SIGTERM gives the claims back at once, so that another worker need not wai
   await stack.start(worker);
   await stack.replicated(40_000);
   assert.is(digestOf(await inEu(digest)), digest);
+});
+
+test('an upload that nobody goes on with is ended, and its bytes are freed', async () => {
+  const store = locations.get('usstorage')?.store;
+  if (!store || !repository) throw new Error('no us');
+  const uploadsFolder = join(stack.storagePath('usstorage'), 'uploads');
+  const before = (await readdir(uploadsFolder)).length;
+  const [old, fresh] = [randomUUID(), randomUUID()];
+  for (const uuid of [old, fresh]) {
+    const begun = await store.begin({});
+    const { session } = await store.append(begun.session, pieces(randomBytes(1_000)), () => {});
+    await metadata.uploads.create({ repository, uuid, location: 'usstorage', session, algorithm: 'sha256' });
+  }
+  await stack.sql("update blobupload set updated_at = now() - interval '3 days' where uuid = $1", [old]);
+  assert.is((await readdir(uploadsFolder)).length, before + 2);
+  await stack.part(worker).stop();
+  await stack.start(worker);
+  for (let wait = 0; wait < 100 && (await readdir(uploadsFolder)).length > before + 1; wait++) await sleep(50);
+  assert.is((await readdir(uploadsFolder)).length, before + 1);
+  assert.is(await metadata.uploads.find(repository, old), undefined);
+  assert.ok(await metadata.uploads.find(repository, fresh));
 });
 
 test.run();

@@ -4,26 +4,27 @@ import type { Locations } from '../../lib/locations/locations.js';
 import type { Uploads } from '../../lib/metadata/uploads.js';
 
 const EVERY_MS = 10 * 60_000;
-const STALE_HOURS = 24;
 const AT_ONCE = 100;
 
 export class UploadExpiry {
   readonly #uploads: Uploads;
   readonly #locations: Locations;
+  readonly #minutes: number;
   readonly #log: Logger;
   readonly #timer: NodeJS.Timeout;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(uploads: Uploads, locations: Locations, log: Logger) {
+  /** `minutes`: how long an upload may be idle. */
+  constructor(uploads: Uploads, locations: Locations, minutes: number, log: Logger) {
     this.#uploads = uploads;
+    this.#minutes = minutes;
     this.#locations = locations;
     this.#log = log;
-    this.#timer = setInterval(
-      () => {
-        this.#running = this.#expire();
-      },
-      EVERY_MS * (0.75 + Math.random() / 2),
-    );
+    const begin = () => {
+      this.#running = this.#expire();
+    };
+    this.#timer = setInterval(begin, EVERY_MS * (0.75 + Math.random() / 2));
+    begin();
   }
 
   async close(): Promise<void> {
@@ -33,7 +34,7 @@ export class UploadExpiry {
 
   async #expire(): Promise<void> {
     try {
-      const stale = await this.#uploads.removeStale(STALE_HOURS, AT_ONCE);
+      const stale = await this.#uploads.removeStale(this.#minutes, AT_ONCE);
       for (const { uuid, location, session } of stale) {
         // What cannot be freed now, the location's own sweep finds a day later.
         await this.#locations
@@ -47,7 +48,7 @@ export class UploadExpiry {
           });
       }
       if (stale.length > 0)
-        this.#log.info({ count: stale.length }, `ended uploads that were idle for ${STALE_HOURS} hours`);
+        this.#log.info({ count: stale.length }, `ended uploads that were idle for ${this.#minutes} minutes`);
     } catch (error) {
       this.#log.warn({ err: error }, 'cannot look for expired uploads');
     }
