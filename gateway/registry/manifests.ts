@@ -34,7 +34,10 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     if ('tag' in reference) guesses.set(key, digest);
     if (found.manifest.bytes) manifestCache.put(digest, found.manifest.bytes);
 
-    if (ctx.method !== 'HEAD') ctx.body = found.manifest.bytes ?? cached ?? (await bytesOf(digest));
+    if (ctx.method !== 'HEAD') {
+      // In an outage of the database the answer may be older than the guess: other bytes than the digest's are cached.
+      ctx.body = found.manifest.bytes ?? (guess === digest ? cached : undefined) ?? (await bytesOf(digest));
+    }
     ctx.status = 200;
     ctx.set({
       'Content-Type': mediaType,
@@ -44,7 +47,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     });
   }
 
-  /** Only in an outage of the database: it told of the manifest before, without its bytes, because they were here then. */
+  /** Only in an outage of the database: it told of the manifest before, and its bytes have been here since then. */
   async function bytesOf(digest: Digest): Promise<Buffer> {
     const bytes = await manifestCache.get(digest);
     if (!bytes) throw oci.unavailable('the registry cannot reach its database now');

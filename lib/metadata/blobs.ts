@@ -33,7 +33,7 @@ export class Blobs {
   /** Looks a blob up in a repository: one query, all that a pull needs. */
   find(repository: RepositoryName, digest: Digest): Promise<BlobAnswer> {
     const ask = () => this.#ask(repository, digest);
-    return this.#outage.bridge(`${repository}@${digest}`, ask, answer => answer.blob !== undefined);
+    return this.#outage.bridge(`${repository}@${digest}`, ask, answer => (answer.blob ? answer : undefined));
   }
 
   async #ask(repository: RepositoryName, digest: Digest): Promise<BlobAnswer> {

@@ -17,7 +17,7 @@ export interface FoundManifest {
   /** The Content-Type that it was pushed with. */
   readonly mediaType: string;
   readonly size: number;
-  /** Absent if the caller said that it knows the bytes of this digest. */
+  /** Absent if the caller said that it knows the bytes of this digest, and in an outage of the database. */
   readonly bytes: Buffer | undefined;
 }
 
@@ -47,7 +47,7 @@ export class Manifests {
   find(repository: RepositoryName, reference: Reference, known?: Digest): Promise<ManifestAnswer> {
     const name = 'tag' in reference ? `:${reference.tag}` : `@${reference.digest}`;
     const ask = () => this.#ask(repository, reference, known);
-    return this.#outage.bridge(repository + name, ask, answer => answer.manifest !== undefined);
+    return this.#outage.bridge(repository + name, ask, withoutBytes);
   }
 
   async #ask(repository: RepositoryName, reference: Reference, known: Digest | undefined): Promise<ManifestAnswer> {
@@ -127,4 +127,9 @@ export class Manifests {
     );
     return rows.length > 0;
   }
+}
+
+/** A manifest may have megabytes, and its bytes are the cache's business (lib/cache). */
+function withoutBytes({ repositoryKnown, manifest }: ManifestAnswer): ManifestAnswer | undefined {
+  return manifest && { repositoryKnown, manifest: { ...manifest, bytes: undefined } };
 }

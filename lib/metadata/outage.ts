@@ -11,11 +11,19 @@ const MOST_ANSWERS = 10_000;
 export class OutageMemory<Answer extends object> {
   readonly #answers = new LRUCache<string, Answer>({ max: MOST_ANSWERS, ttl: REMEMBER_MS });
 
-  /** Asks, and remembers the answer if it is `positive`; answers from memory when the database is unavailable. */
-  async bridge(key: string, ask: () => Promise<Answer>, positive: (answer: Answer) => boolean): Promise<Answer> {
+  /**
+   * Asks, and answers from memory when the database is unavailable. `worth` makes of an answer what is to be remembered
+   * of it; nothing, if it is not a positive one. It must be small: thousands of them are kept.
+   */
+  async bridge(
+    key: string,
+    ask: () => Promise<Answer>,
+    worth: (answer: Answer) => Answer | undefined,
+  ): Promise<Answer> {
     try {
       const answer = await ask();
-      if (positive(answer)) this.#answers.set(key, answer);
+      const memory = worth(answer);
+      if (memory) this.#answers.set(key, memory);
       else this.#answers.delete(key);
       return answer;
     } catch (error) {

@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
-import { freshMetadata, type Metadata } from '../support/clients.js';
+import { DatabaseProxy } from '../gateway/database-proxy.js';
+import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('metadata: registry');
@@ -53,6 +54,19 @@ test('a blob is found in its repository only, with the locations that hold it', 
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: false });
   await recorded(other);
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: true });
+});
+
+test('what is remembered of a manifest for an outage of the database is small: not its bytes', async () => {
+  const proxy = new DatabaseProxy();
+  const { manifests } = openMetadata(await proxy.through(m.url));
+  const [repo, v1] = [newRepository(), tag('v1')];
+  const image = imageOf([await recorded(repo)]);
+  await manifests.put({ repository: repo, ...image, tags: [v1], traceId: 'a'.repeat(32) });
+  assert.equal((await manifests.find(repo, { tag: v1 })).manifest?.bytes, image.bytes);
+  proxy.cut();
+  const { manifest } = await manifests.find(repo, { tag: v1 });
+  assert.is(manifest?.digest, image.digest);
+  assert.is(manifest?.bytes, undefined);
 });
 
 test('recording a blob queues exactly the copies that are missing, with the trace id of the push', async () => {
