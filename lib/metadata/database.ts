@@ -23,7 +23,7 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 export type Row = Record<string, unknown>;
 
 export interface QueryOptions {
-  /** The statement only reads, or may run twice: it is tried once more on a new connection if its own was lost. */
+  /** The statement only reads, or may run twice: it is tried once more on a new connection if its own was lost. (After a deadlock, every statement is: the server has undone it.) */
   readonly repeatable?: boolean;
 }
 
@@ -54,7 +54,7 @@ export class Database {
       return await this.#run(text, values);
     } catch (error) {
       if (!isUnavailable(error)) throw error;
-      if (this.#closed || !options.repeatable)
+      if (this.#closed || !(options.repeatable || wasUndone(error)))
         throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
     }
     try {
@@ -151,6 +151,11 @@ const UNAVAILABLE_CODES = new Set([
   '40001',
   '40P01',
 ]);
+
+/** Whether the server itself took back what the statement did, and another try is safe: serialization failure, deadlock. */
+function wasUndone(error: Error): boolean {
+  return 'code' in error && (error.code === '40001' || error.code === '40P01');
+}
 
 function isUnavailable(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;

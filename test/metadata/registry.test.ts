@@ -1,12 +1,14 @@
 /** What the statements promise: one truth, also when many ask at once. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import * as assert from 'uvu/assert';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
-import { suite } from '../support/suite.js';
+import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('metadata: registry');
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -67,6 +69,93 @@ test('what is remembered of a manifest for an outage of the database is small: n
   const { manifest } = await manifests.find(repo, { tag: v1 });
   assert.is(manifest?.digest, image.digest);
   assert.is(manifest?.bytes, undefined);
+});
+
+/** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
+async function transaction(): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
+  const client = new pg.Client({ connectionString: m.url });
+  await client.connect();
+  atEnd(() => client.end());
+  await client.query('begin');
+  const untilWaiting = async () => {
+    for (let round = 0; round < 500; round++) {
+      const [row] = await m.db.query(
+        'select count(*)::int as n from pg_stat_activity where $1::int = any (pg_blocking_pids(pid))',
+        [(client as unknown as { processID: number }).processID],
+      );
+      if (row?.n === 1) return;
+      await sleep(10);
+    }
+    throw new Error('nothing waits for the transaction');
+  };
+  return { run: client, untilWaiting };
+}
+
+test('a push that records a blob where a worker is just ending its copy does not wait for it in a circle', async () => {
+  const repo = newRepository();
+  const digest = await recorded(repo);
+  const { run, untilWaiting } = await transaction();
+  // What Replication.complete does, with time between its two steps.
+  const { rows } = await run.query(
+    `delete from replication r using imagestorage s where s.id = r.storage_id and s.content_checksum = $1
+     returning r.storage_id, r.location_id`,
+    [digest],
+  );
+  const uuid = randomUUID();
+  await m.uploads.create({
+    repository: repo,
+    uuid,
+    location: 'eustorage',
+    session: Buffer.from('s'),
+    algorithm: 'sha256',
+  });
+  const push = m.uploads.finish({
+    ...{ repository: repo, uuid, held: { byteCount: 0 }, digest, size: 7 },
+    ...{ location: 'eustorage', traceId: 'b'.repeat(32) },
+  });
+  await untilWaiting();
+  await run.query('insert into imagestorageplacement (storage_id, location_id, verified_at) values ($1, $2, now())', [
+    rows[0].storage_id,
+    rows[0].location_id,
+  ]);
+  await run.query('commit');
+  assert.is(await push, true);
+  assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
+});
+
+test('a manifest that is deleted while it is pushed again is there afterwards', async () => {
+  const [repo, v1] = [newRepository(), tag('v1')];
+  const image = imageOf([await recorded(repo)]);
+  const push = () => m.manifests.put({ repository: repo, ...image, tags: [v1], traceId: 'a'.repeat(32) });
+  await push();
+  const { run, untilWaiting } = await transaction();
+  await run.query('select 1 from manifest where digest = $1 for update', [image.digest]);
+  const again = push();
+  await untilWaiting();
+  await run.query('delete from manifest where digest = $1', [image.digest]);
+  await run.query('commit');
+  assert.equal(await again, { kind: 'stored' });
+  assert.is((await m.manifests.find(repo, { tag: v1 })).manifest?.digest, image.digest);
+});
+
+test('a tag begins no earlier than it ended before, also after the clock was set back', async () => {
+  const [repo, v1] = [newRepository(), tag('v1')];
+  const image = imageOf([await recorded(repo)]);
+  const push = () => m.manifests.put({ repository: repo, ...image, tags: [v1], traceId: 'a'.repeat(32) });
+  const spans = () =>
+    m.db.query(
+      `select t.lifetime_start_ms as start, t.lifetime_end_ms as end from tag t join manifest n on n.id = t.manifest_id
+        where n.digest = $1 order by t.id`,
+      [image.digest],
+    );
+  await push();
+  await m.tags.remove(repo, v1);
+  await m.db.query('update tag set lifetime_end_ms = lifetime_end_ms + 60000 where lifetime_end_ms is not null');
+  await push();
+  await m.tags.remove(repo, v1);
+  const [first, second] = await spans();
+  assert.ok(Number(second?.start) >= Number(first?.end), `${second?.start} is before ${first?.end}`);
+  assert.ok(Number(second?.end) > Number(second?.start));
 });
 
 test('recording a blob queues exactly the copies that are missing, with the trace id of the push', async () => {

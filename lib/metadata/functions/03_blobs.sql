@@ -7,10 +7,12 @@ declare
   place integer;
 begin
   select id into strict place from imagestoragelocation where name = p_location;
+  -- First the row of the queue, then the placement, as a worker does that ends a copy: the other way round, the two
+  -- could wait for each other.
+  delete from replication where storage_id = blob and location_id = place;
   insert into imagestorageplacement (storage_id, location_id, verified_at) values (blob, place, now())
     on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
     where imagestorageplacement.verified_at is null;
-  delete from replication where storage_id = blob and location_id = place;
   perform link_blob(p_repository, blob);
   perform queue_replication(array[blob], p_repository, p_required, p_trace);
 end $$;

@@ -2,6 +2,7 @@
 create or replace function move_tag(p_repository integer, p_tag text, p_manifest bigint) returns void language plpgsql as $$
 declare
   now_ms bigint := floor(extract(epoch from clock_timestamp()) * 1000);
+  last_end bigint;
   living tag%rowtype;
 begin
   -- One mover at a time for each tag, also while the tag has no row yet that could be locked.
@@ -13,6 +14,10 @@ begin
     end if;
     now_ms := greatest(now_ms, living.lifetime_start_ms + 1);
     update tag set lifetime_end_ms = now_ms where id = living.id;
+  else
+    -- Never before the last one's end, which may be a millisecond ahead, or more where a clock was set back.
+    select max(lifetime_end_ms) into last_end from tag where repository_id = p_repository and name = p_tag;
+    now_ms := greatest(now_ms, last_end);
   end if;
   insert into tag (repository_id, name, manifest_id, lifetime_start_ms) values (p_repository, p_tag, p_manifest, now_ms);
 end $$;
@@ -48,16 +53,18 @@ begin
 
   repo := coalesce(repo, repository_id(p_namespace, p_name));
   kind := mediatype_id(p_media_type);
-  insert into manifest (repository_id, digest, media_type_id, manifest_bytes, config_media_type, layers_compressed_size,
-                        subject, artifact_type, annotations)
-  values (repo, p_digest, kind, p_bytes, p_config_media_type, p_layers_size, p_subject, p_artifact_type, p_annotations)
-  on conflict (repository_id, digest) do nothing
-  returning id into stored;
-  if stored is null then
-    -- The same bytes were pushed before; the media type may be another.
+  loop
+    insert into manifest (repository_id, digest, media_type_id, manifest_bytes, config_media_type, layers_compressed_size,
+                          subject, artifact_type, annotations)
+    values (repo, p_digest, kind, p_bytes, p_config_media_type, p_layers_size, p_subject, p_artifact_type, p_annotations)
+    on conflict (repository_id, digest) do nothing
+    returning id into stored;
+    exit when found;
+    -- The same bytes were pushed before; the media type may be another. If they are deleted just now, they are new again.
     update manifest set media_type_id = kind where repository_id = repo and digest = p_digest and media_type_id <> kind;
-    select id into strict stored from manifest where repository_id = repo and digest = p_digest for key share;
-  end if;
+    select id into stored from manifest where repository_id = repo and digest = p_digest for key share;
+    exit when found;
+  end loop;
   insert into manifestblob (repository_id, manifest_id, blob_id)
     select repo, stored, b.id from unnest(blobs) b (id) order by b.id on conflict do nothing;
   insert into manifestchild (repository_id, manifest_id, child_manifest_id)
