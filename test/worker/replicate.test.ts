@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
-import { type Metadata, openLocations, openMetadata } from '../support/clients.js';
+import { Replicator } from '../../worker/replicate/replicator.js';
+import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 
@@ -84,7 +85,6 @@ test("the copy's log lines carry the trace id of the push", async () => {
 
 test('a worker that waits is woken by NOTIFY, long before it would have polled', async () => {
   const { ReplicationSignal } = await import('../../lib/metadata/notify.js');
-  const { quiet } = await import('../support/clients.js');
   const signal = new ReplicationSignal(metadata.db, quiet);
   await sleep(300);
   await pushed(randomBytes(1_000));
@@ -203,6 +203,38 @@ test('an upload that nobody goes on with is ended, and its bytes are freed', asy
   assert.is((await readdir(uploadsFolder)).length, before + 1);
   assert.is(await metadata.uploads.find(repository, old), undefined);
   assert.ok(await metadata.uploads.find(repository, fresh));
+});
+
+test('no more batches of small blobs run at a time than there are slots, and those that wait are given back at the end', async () => {
+  await stack.part(worker).stop();
+  await Promise.all(Array.from({ length: 40 }, () => pushed(randomBytes(1_000_000))));
+  const store = locations.get('eustorage')?.store;
+  if (!store) throw new Error('no eu');
+  const writeBatch = store.writeBatch.bind(store);
+  let running = 0;
+  let most = 0;
+  store.writeBatch = async (...request) => {
+    most = Math.max(most, ++running);
+    await sleep(50);
+    return writeBatch(...request).finally(() => running--);
+  };
+  const run = () =>
+    new Replicator({
+      ...{ replication: metadata.replication, locations, targets: ['eustorage'], concurrency: 2, log: quiet },
+    });
+  const first = run();
+  while (most === 0) await sleep(5);
+  await first.stop();
+  const [left] = await stack.sql(
+    'select count(*)::int as n, bool_and(next_attempt_at <= now()) as due from replication',
+  );
+  assert.ok(Number(left?.n) > 20);
+  assert.is(left?.due, true);
+
+  const second = run();
+  await stack.replicated(20_000);
+  await second.stop();
+  assert.is(most, 2);
 });
 
 test.run();

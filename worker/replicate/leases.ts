@@ -26,6 +26,8 @@ export class Leases {
 
   /** Keeps a claimed job's lease from now on. */
   hold(job: Job): HeldJob {
+    // A claim that ran out unnoticed, while the database was away, and that we have made again ourselves.
+    this.#held.get(job.id)?.controller.abort();
     const controller = new AbortController();
     this.#held.set(job.id, { job, controller });
     return { ...job, signal: controller.signal };

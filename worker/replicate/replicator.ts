@@ -2,7 +2,7 @@
  * Turns "this blob must also be there" into done.
  *
  * A loop claims what is due for this worker's locations, small blobs by the hundred and large ones one for each free
- * slot, and starts their copies; it sleeps when there is nothing to do or no slot is free, and wakes when a gateway
+ * slot, and starts their copies as slots are free: that bounds the memory that they take together; it sleeps when there is nothing to do or no slot is free, and wakes when a gateway
  * says that something was queued, when a slot becomes free, when a postponed copy is due, and every few seconds anyway.
  */
 import { setMaxListeners } from 'node:events';
@@ -36,6 +36,8 @@ export class Replicator {
   readonly #wake = new Wake();
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<void>>();
+  /** Batches that are claimed, and wait for a slot. */
+  readonly #waiting: HeldJob[][] = [];
   readonly #loop: Promise<void>;
 
   constructor(options: ReplicatorOptions) {
@@ -61,6 +63,7 @@ export class Replicator {
     this.#leases.cancelAll();
     await this.#loop;
     await Promise.all(this.#running);
+    await this.#giveBackWaiting();
     this.#leases.close();
   }
 
@@ -83,9 +86,11 @@ export class Replicator {
   /** Claims what fits into the free slots and starts it. Whether there was anything. */
   async #startSome(): Promise<boolean> {
     const { replication, targets } = this.#options;
+    this.#startWaiting();
     if (this.#freeSlots() === 0) return false;
     const small = await replication.claim(targets, { limit: SMALL_AT_ONCE, minSize: 0, maxSize: SMALL_BLOB_BYTES });
-    for (const batch of intoBatches(this.#hold(small))) this.#start(() => this.#copySmall(batch));
+    this.#waiting.push(...intoBatches(this.#hold(small)));
+    this.#startWaiting();
 
     const free = this.#freeSlots();
     if (free <= 0) return small.length > 0;
@@ -96,6 +101,23 @@ export class Replicator {
     });
     for (const job of this.#hold(large)) this.#start(() => this.#copyOne(job));
     return small.length + large.length > 0;
+  }
+
+  #startWaiting(): void {
+    while (this.#freeSlots() > 0) {
+      const batch = this.#waiting.shift();
+      if (!batch) return;
+      this.#start(() => this.#copySmall(batch));
+    }
+  }
+
+  async #giveBackWaiting(): Promise<void> {
+    const jobs = this.#waiting.splice(0).flat();
+    if (jobs.length === 0) return;
+    await this.#options.replication.giveBack(jobs).catch(error => {
+      this.#options.log.warn({ err: error }, 'claims could not be given back, and run out by themselves');
+    });
+    for (const job of jobs) this.#leases.drop(job);
   }
 
   #hold(jobs: readonly Job[]): HeldJob[] {
