@@ -37,7 +37,14 @@ const digest = z.string().transform((text, context) => {
 });
 const size = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const mediaType = z.string().refine(isMediaType, 'is not a media type');
-const annotations = z.record(z.string(), z.string());
+/** Half of a surrogate pair, and U+0000, are JSON but no text to the database, which keeps annotations beside the bytes. */
+const plainText = z
+  .string()
+  .refine(
+    text => !text.includes('\0') && !/\p{Surrogate}/u.test(text),
+    'has a character that cannot be kept (U+0000 or U+D800 to U+DFFF)',
+  );
+const annotations = z.record(plainText, plainText);
 const descriptor = z.object({ mediaType, digest, size, urls: z.array(z.string()).optional() });
 
 const manifest = z.object({
@@ -60,6 +67,8 @@ export function readManifest(bytes: Buffer, contentType: string): ManifestFacts 
     throw new ManifestInvalid(`mediaType is ${data.mediaType}, but the Content-Type says ${contentType}`);
   }
   const layers = data.layers ?? [];
+  const layersSize = layers.reduce((sum, layer) => sum + layer.size, 0);
+  if (!Number.isSafeInteger(layersSize)) throw new ManifestInvalid('its layers are too large together');
   const needed = [
     ...(data.config ? [data.config] : []),
     ...layers.filter(layer => !isNonDistributable(layer.mediaType)),
@@ -70,7 +79,7 @@ export function readManifest(bytes: Buffer, contentType: string): ManifestFacts 
     artifactType: data.artifactType ?? data.config?.mediaType,
     subject: data.subject?.digest,
     annotations: data.annotations ?? {},
-    layersSize: layers.reduce((sum, layer) => sum + layer.size, 0),
+    layersSize,
     blobs: distinct(needed),
     children: distinct(data.manifests ?? []),
   };

@@ -263,6 +263,17 @@ test('manifests that are none', async () => {
     ['a bad size', `{"schemaVersion":2,"layers":[{"mediaType":"a/b","digest":"sha256:${hex}","size":-1}]}`],
     ['another media type', '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}'],
     ['deep', '['.repeat(200_000)],
+    ['NUL in an annotation', '{"schemaVersion":2,"annotations":{"a":"\\u0000"}}'],
+    ['half of a pair in an annotation', '{"schemaVersion":2,"annotations":{"\\ud800":"a"}}'],
+    [
+      'layers of 2^64 bytes',
+      JSON.stringify({
+        schemaVersion: 2,
+        layers: Array(2_048).fill({
+          ...{ mediaType: 'a/b.foreign.c', digest: `sha256:${hex}`, size: Number.MAX_SAFE_INTEGER },
+        }),
+      }),
+    ],
   ];
   for (const [what, body] of cases) {
     const answer = await put('v1', body);
