@@ -26,11 +26,11 @@ import { WrittenUploads } from './registry/written-uploads.js';
 
 await runRole('gateway', start);
 
-async function start(config: Config, log: Logger): Promise<Running> {
+async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
   if (!config.database) throw new Error('the gateway needs a database: set DB_URI');
   const db = new Database(config.database, log);
   const places = new Places(db);
-  await waitForMigrations(db, log);
+  await waitForMigrations(db, log, signal);
   await places.register(config.locations.map(location => location.name));
 
   const settings = settingsOf(config);

@@ -1,15 +1,15 @@
 /** Starts a storage-proxy node: one location's engine behind the storage service. */
-
 import type { Config } from '../lib/config/config.js';
-import { loadConfig } from '../lib/config/load.js';
-import { type Running, runProcess } from '../lib/process/run.js';
+import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
-import { createLogger, type Logger } from '../lib/telemetry/log.js';
+import type { Logger } from '../lib/telemetry/log.js';
 import { createEngine } from './engines/registry.js';
 import { Canary, HEALTH } from './service/canary.js';
 import { storageService } from './service/service.js';
 import { Sweep } from './service/sweep.js';
+
+await runRole('storage-proxy', start);
 
 async function start(config: Config, log: Logger): Promise<Running> {
   const { owned } = config;
@@ -17,10 +17,8 @@ async function start(config: Config, log: Logger): Promise<Running> {
   const engine = createEngine(owned);
   const canary: Canary = new Canary({ engine, log, setHealth: (name, serving) => server.setHealth(name, serving) });
   const service = storageService({ engine, location: owned.name, version, identity: () => canary.identity(), log });
-  const server = await startServer(config.storageProxyListen, {
-    services: [service],
-    healthNames: Object.values(HEALTH),
-  });
+  const healthNames = Object.values(HEALTH);
+  const server = await startServer(config.storageProxyListen, { services: [service], healthNames });
   const sweep = new Sweep(engine, log);
 
   log.info({ location: owned.name, engine: engine.driver, address: formatAddress(server.address) }, 'listening');
@@ -35,8 +33,3 @@ async function start(config: Config, log: Logger): Promise<Running> {
     },
   };
 }
-
-const config = loadConfig({ role: 'storage-proxy', env: process.env });
-const log = createLogger({ name: 'storage-proxy', level: config.logLevel });
-for (const notice of config.notices) log.info(notice);
-await runProcess(log, () => start(config, log));

@@ -5,7 +5,7 @@
  * that a file declares has run and passed, and if no file leaves anything behind. The last line is always
  * `N passed, N failed` (and, when so, `, N skipped`).
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -56,6 +56,7 @@ async function main(): Promise<number> {
   if (files.length === 0) failures.push(`no test file matches${positionals.map(part => ` "${part}"`).join('')}`);
 
   const scratch = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
+  chmodSync(scratch, 0o755);
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort(signal));
   const results: FileResult[] = [];

@@ -16,11 +16,11 @@ import { Replicator } from './replicate/replicator.js';
 
 await runRole('worker', start);
 
-async function start(config: Config, log: Logger): Promise<Running> {
+async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
   if (!config.database) throw new Error('DB_URI is missing');
   const db = new Database(config.database, log);
   const server = await startServer(config.workerListen, { services: [], healthNames: [''] });
-  await waitForMigrations(db, log);
+  await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));

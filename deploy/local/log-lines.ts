@@ -38,8 +38,9 @@ export function complaintOf(line: string): string | undefined {
   const { level, msg, err } = entry;
   const number = typeof level === 'number' ? level : levelNumber(String(level));
   if (number < 40) return undefined;
-  const error = typeof err === 'object' && err !== null && 'message' in err ? `: ${String(err.message)}` : '';
-  return `${names[number] ?? 'warning'}: ${typeof msg === 'string' ? msg : line.slice(0, LONGEST)}${error}`;
+  const text = typeof msg === 'string' ? msg : line.slice(0, LONGEST);
+  const error = typeof err === 'object' && err !== null && 'message' in err ? String(err.message) : '';
+  return `${names[number] ?? 'warning'}: ${text}${text.includes(error) ? '' : `: ${error}`}`;
 }
 
 function levelNumber(name: string): number {

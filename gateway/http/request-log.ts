@@ -28,7 +28,8 @@ export function requestLog(log: Logger) {
     ctx.state = state;
     ctx.set('X-Request-Id', traceId);
     res.once('close', () => {
-      if (!res.writableFinished) gone.abort();
+      const cut = !res.writableEnded || (!res.writableFinished && socket.writableLength > 0);
+      if (cut) gone.abort();
       state.log[state.route === 'health' ? 'debug' : 'info'](
         {
           method: req.method,
@@ -38,7 +39,7 @@ export function requestLog(log: Logger) {
           ...(state.route === undefined ? { path: (req.url ?? '').split('?', 1)[0]?.slice(0, 200) } : {}),
           status: res.headersSent ? res.statusCode : CLIENT_GONE,
           ...(state.errorCode === undefined ? {} : { code: state.errorCode }),
-          ...(res.headersSent && !res.writableFinished ? { cut: true } : {}),
+          ...(res.headersSent && cut ? { cut } : {}),
           bytesIn: socket.bytesRead - before.read,
           bytesOut: socket.bytesWritten - before.written,
           ms: Math.round(Number(process.hrtime.bigint() - started) / 1e4) / 100,

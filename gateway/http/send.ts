@@ -17,11 +17,17 @@ export async function sendStream(
   ctx.respond = false;
   res.writeHead(status, { 'Content-Length': length });
   let sent = 0;
-  for await (const piece of bytes) {
-    sent += piece.length;
-    if (sent > length) throw new Error(`the storage sent more than the ${length} bytes that were asked for`);
-    if (!res.write(piece)) await once(res, 'drain', { signal });
+  try {
+    for await (const piece of bytes) {
+      sent += piece.length;
+      if (sent > length) throw new Error(`the storage sent more than the ${length} bytes that were asked for`);
+      // The answer ends with its last byte: a client that has it may be gone before the storage's stream has ended.
+      if (sent === length) res.end(piece);
+      else if (!res.write(piece)) await once(res, 'drain', { signal });
+    }
+  } catch (error) {
+    if (!res.writableEnded) throw error;
   }
-  if (sent !== length) throw new Error(`the storage sent ${sent} of ${length} bytes`);
-  res.end();
+  if (sent < length) throw new Error(`the storage sent ${sent} of ${length} bytes`);
+  if (!res.writableEnded) res.end();
 }

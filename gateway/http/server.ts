@@ -26,7 +26,7 @@ const KEEP_ALIVE_MS = 75_000;
 const MAX_HEADER_BYTES = 32 * 1024;
 
 /** While draining: how long clients and load balancers have to learn that they should go elsewhere. */
-const FAREWELL_MS = { most: 5_000, quiet: 1_000, step: 50 };
+const FAREWELL_MS = { most: 8_000, quiet: 2_000, step: 50 };
 
 export interface HttpServerOptions {
   readonly log: Logger;

@@ -36,6 +36,18 @@ export class Location implements Route {
     return operation(node.stub);
   }
 
+  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T> {
+    return this.#firstThatWorks('read', async node => {
+      const { stub, done } = node.openStream();
+      try {
+        return await operation(stub, done);
+      } catch (error) {
+        done();
+        throw error;
+      }
+    });
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#nodes.map(node => node.close()));
   }

@@ -1,10 +1,10 @@
 /** All locations of the registry, and the order in which this process turns to them. */
 import type { Logger } from 'pino';
 import type { LocationConfig } from '../config/config.js';
-import { FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
 import { Location } from './location.js';
 import { type Identify, StorageNode } from './node.js';
 import type { Need } from './store.js';
+import { WideStreams } from './wide-streams.js';
 
 export interface LocationsOptions {
   readonly locations: readonly LocationConfig[];
@@ -21,14 +21,15 @@ export class Locations {
 
   constructor(options: LocationsOptions) {
     const { identify, log, preference } = options;
+    const wide = new WideStreams();
     const rank = (name: string) => preference.indexOf(name);
     this.all = options.locations
       .toSorted((a, b) => rank(a.name) - rank(b.name))
       .map(({ name, nodes }) => {
-        const window = name === preference[0] ? NEAR_WINDOW : FAR_WINDOW;
+        const wideStreams = name === preference[0] ? undefined : wide;
         return new Location(
           name,
-          nodes.map(address => new StorageNode({ address, location: name, window, identify, log })),
+          nodes.map(address => new StorageNode({ address, location: name, wideStreams, identify, log })),
         );
       });
     this.#byName = new Map(this.all.map(location => [location.name, location]));

@@ -11,11 +11,12 @@ import type { Capabilities__Output } from '../../proto/generated/entrepot/storag
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { asSize } from '../oci/size.js';
 import { callUnary } from '../rpc/call.js';
-import { channelCredentials, channelOptions } from '../rpc/channel.js';
+import { channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
 import { fail } from '../rpc/errors.js';
 import { watchHealth } from '../rpc/health.js';
 import { StorageStub } from '../rpc/proto.js';
 import type { Need } from './store.js';
+import type { WideStreams } from './wide-streams.js';
 
 /** Answers whether `locationId` is the identity on record for the location; records it if there is none yet. */
 export type Identify = (location: string, locationId: string) => Promise<boolean>;
@@ -25,18 +26,19 @@ export interface NodeOptions {
   readonly address: string;
   /** The name of the location that the node must serve. */
   readonly location: string;
-  /** The receive window of its channel, in bytes. */
-  readonly window: number;
+  /** Given if the node is in another region: some reads then get a channel with a wide window. */
+  readonly wideStreams: WideStreams | undefined;
   readonly identify: Identify;
   readonly log: Logger;
 }
 
 const DESCRIBE_DEADLINE_MS = 2_000;
-const RETRY_MS = { first: 100, most: 2_000 };
+const RETRY_MS = { first: 100, most: 1_000 };
 
 export class StorageNode {
   readonly address: string;
   readonly stub: StorageClient;
+  readonly #wideStub: StorageClient | undefined;
   readonly #options: NodeOptions;
   readonly #stop = new AbortController();
   readonly #serving: Record<Need, boolean> = { read: false, write: false };
@@ -48,7 +50,9 @@ export class StorageNode {
   constructor(options: NodeOptions) {
     this.address = options.address;
     this.#options = options;
-    this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(options.window));
+    this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+    this.#wideStub =
+      options.wideStreams && new StorageStub(options.address, channelCredentials(), channelOptions(FAR_WINDOW));
     this.#following = this.#follow();
   }
 
@@ -60,6 +64,12 @@ export class StorageNode {
   /** Chunks of an upload should be at least this large, in bytes; 0 if any size is as good. */
   get minChunkBytes(): number {
     return this.#minChunkBytes;
+  }
+
+  /** The channel for one stream of bytes; call `done` when it is over. */
+  openStream(): { stub: StorageClient; done: () => void } {
+    const done = this.#wideStub && this.#options.wideStreams?.take();
+    return this.#wideStub && done ? { stub: this.#wideStub, done } : { stub: this.stub, done: () => {} };
   }
 
   /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
@@ -94,6 +104,7 @@ export class StorageNode {
   async close(): Promise<void> {
     this.#stop.abort();
     this.stub.close();
+    this.#wideStub?.close();
     await this.#following;
   }
 

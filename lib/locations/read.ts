@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../oci/digest.js';
 import type { CallContext } from '../rpc/call.js';
-import { fail } from '../rpc/errors.js';
+import { fail, isTransient } from '../rpc/errors.js';
 import type { Location } from './location.js';
 import type { Locations } from './locations.js';
 
@@ -27,6 +27,12 @@ export class BlobUnavailable extends Error {
   }
 }
 
+/** A blob that is being read, and from where. */
+export interface Opened {
+  readonly location: string;
+  readonly bytes: AsyncIterable<Buffer>;
+}
+
 export interface ReadRequest {
   readonly locations: Locations;
   readonly digest: Digest;
@@ -43,13 +49,17 @@ export interface ReadRequest {
 const ROUNDS_WITHOUT_PROGRESS = 4;
 const PAUSE_MS = 500;
 
+/** Before the first byte, a client waits so long while no location answers: a node that restarts is back by then. */
+const PATIENCE_MS = 3_000;
+const LOOK_AGAIN_MS = 250;
+
 /**
  * Opens the blob at the first location that answers. Throws BlobUnavailable, or the caller's own cancellation. The
  * bytes throw BlobUnavailable too, when no location can go on with them.
  */
-export async function readBlob(request: ReadRequest): Promise<{ location: string; bytes: AsyncIterable<Buffer> }> {
+export async function readBlob(request: ReadRequest): Promise<Opened> {
   const { offset, length } = request.range;
-  const first = await open(request, offset, length);
+  const first = await openPatiently(request, offset, length);
   return { location: first.location, bytes: bytesOf(request, first.bytes) };
 }
 
@@ -74,6 +84,21 @@ async function* bytesOf(request: ReadRequest, opened: AsyncIterable<Buffer>): As
   }
 }
 
+/** Opens the blob as soon as a location answers; at once when all of them answer that they cannot give it. */
+async function openPatiently(request: ReadRequest, offset: number, length: number): Promise<Opened> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (true) {
+    try {
+      return await open(request, offset, length);
+    } catch (error) {
+      if (!(error instanceof BlobUnavailable) || !error.attempts.some(attempt => isTransient(attempt.error)))
+        throw error;
+      if (Date.now() + LOOK_AGAIN_MS > deadline) throw error;
+    }
+    await sleep(LOOK_AGAIN_MS, undefined, { signal: request.context.signal });
+  }
+}
+
 async function reopen(request: ReadRequest, offset: number, length: number): Promise<AsyncIterable<Buffer>> {
   for (let round = 1; ; round++) {
     try {
@@ -85,11 +110,7 @@ async function reopen(request: ReadRequest, offset: number, length: number): Pro
   }
 }
 
-async function open(
-  request: ReadRequest,
-  offset: number,
-  length: number,
-): Promise<{ location: string; bytes: AsyncIterable<Buffer> }> {
+async function open(request: ReadRequest, offset: number, length: number): Promise<Opened> {
   const attempts: { location: string; error: unknown }[] = [];
   for (const location of request.locations.forReading(request.holders)) {
     try {

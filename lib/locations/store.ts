@@ -47,11 +47,17 @@ export interface Route {
   anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
   /** Runs `operation` on one node, once: its input cannot be had a second time. */
   oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
+  /** As `anyNode`, for a read whose bytes come after the operation has resolved: it calls `done` when they are over. */
+  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T>;
 }
 
 /** A route that always leads to one node. */
 export function routeTo(stub: StorageClient): Route {
-  return { anyNode: (_need, operation) => operation(stub), oneNode: (_need, operation) => operation(stub) };
+  return {
+    anyNode: (_need, operation) => operation(stub),
+    oneNode: (_need, operation) => operation(stub),
+    stream: operation => operation(stub, () => {}),
+  };
 }
 
 /** A reader that asks for data and gets none for so long goes elsewhere. The clock stands while nobody asks. */
@@ -101,14 +107,17 @@ export class RemoteStore {
   /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
-    return this.#route.anyNode('read', async stub => {
+    return this.#route.stream(async (stub, done) => {
       const { signal, ...rest } = asContext(context);
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
       const first = await nextInTime(messages, () => call.cancel());
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
-      const unread = setTimeout(() => call.cancel(), UNREAD_MS).unref();
+      const unread = setTimeout(() => {
+        call.cancel();
+        done();
+      }, UNREAD_MS).unref();
       const firstData = first.value.data;
       async function* bytes(): AsyncGenerator<Buffer> {
         clearTimeout(unread);
@@ -121,6 +130,7 @@ export class RemoteStore {
           }
         } finally {
           await messages.return();
+          done();
         }
       }
       return { size, bytes: bytes() };

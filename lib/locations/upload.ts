@@ -1,4 +1,5 @@
 /** Beginning an upload at whichever location can take it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest, DigestAlgorithm } from '../oci/digest.js';
 import type { CallContext } from '../rpc/call.js';
 import { isTransient } from '../rpc/errors.js';
@@ -11,18 +12,39 @@ export class NoLocationWritable extends Error {
   override readonly name = 'NoLocationWritable';
 
   constructor(attempts: readonly { location: string; error: Error }[]) {
-    super(
-      `no location can be written to now (${attempts.map(({ location, error }) => `${location}: ${error.message}`).join('; ')})`,
-    );
+    const reasons = attempts.map(({ location, error }) => `${location}: ${error.message}`).join('; ');
+    super(`no location can be written to now (${reasons})`);
   }
 }
 
+/** An upload that has begun, and where. */
+export interface BegunUpload {
+  readonly location: Location;
+  readonly checkpoint: Checkpoint;
+}
+
+type Plan = { digest?: Digest | undefined; algorithm?: DigestAlgorithm | undefined };
+
+/** While no location takes it, a client waits so long: a node that restarts is back by then. */
+const PATIENCE_MS = 3_000;
+const LOOK_AGAIN_MS = 250;
+
 /** Begins an upload at the first location, in order of preference, that accepts it. Throws NoLocationWritable. */
-export async function beginUpload(
+export async function beginUpload(locations: Locations, plan: Plan, context: CallContext): Promise<BegunUpload> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (true) {
+    const begun = await beginAnywhere(locations, plan, context);
+    if (!(begun instanceof NoLocationWritable)) return begun;
+    if (Date.now() + LOOK_AGAIN_MS > deadline) throw begun;
+    await sleep(LOOK_AGAIN_MS, undefined, { signal: context.signal });
+  }
+}
+
+async function beginAnywhere(
   locations: Locations,
-  plan: { digest?: Digest | undefined; algorithm?: DigestAlgorithm | undefined },
+  plan: Plan,
   context: CallContext,
-): Promise<{ location: Location; checkpoint: Checkpoint }> {
+): Promise<BegunUpload | NoLocationWritable> {
   const attempts: { location: string; error: Error }[] = [];
   for (const location of locations.forWriting()) {
     try {
@@ -32,5 +54,5 @@ export async function beginUpload(
       attempts.push({ location: location.name, error });
     }
   }
-  throw new NoLocationWritable(attempts);
+  return new NoLocationWritable(attempts);
 }

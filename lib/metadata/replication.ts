@@ -33,7 +33,7 @@ export interface Job extends Lease {
 }
 
 /** How long a claim lasts without being renewed. */
-export const JOB_LEASE_MS = 30_000;
+export const JOB_LEASE_MS = 15_000;
 
 const LEASE = `next_attempt_at = now() + ${JOB_LEASE_MS} * interval '1 millisecond'`;
 

@@ -29,7 +29,7 @@ export function channelOptions(window: number): ChannelOptions {
     // A node that comes back is used again soon.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.min_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 2_000,
+    'grpc.max_reconnect_backoff_ms': 1_000,
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
   };

@@ -8,6 +8,7 @@
  * flight, every wait also ends with the call and with an AbortSignal, and an error listener that stays.
  */
 import type { Readable, Writable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { fail, fromServiceError, type StatusError } from './errors.js';
 
 /** What cancels the other side when a reader stops early. Server calls have none: their handler's end ends the call. */
@@ -34,6 +35,11 @@ export async function* readMessages<T>(
     wake();
   };
   const onCancel = () => onError(fail.cancelled());
+  // The call is cancelled here and not only in `finally`: a consumer that does not pull would hold it for ever.
+  const onAbort = () => {
+    onCancel();
+    call.cancel?.();
+  };
   // A stream closes after its end as well, and a slow consumer hears of both at once.
   const onClose = () => {
     if (!ended) onCancel();
@@ -44,8 +50,8 @@ export async function* readMessages<T>(
   call.on('error', onError);
   call.on('cancelled', onClose);
   call.on('close', onClose);
-  signal?.addEventListener('abort', onCancel);
-  if (signal?.aborted) onCancel();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) onAbort();
   try {
     while (true) {
       const message: T | null = signal?.aborted ? null : call.read();
@@ -54,8 +60,8 @@ export async function* readMessages<T>(
         continue;
       }
       if (signal?.aborted) throw fail.cancelled();
-      if (ended && !failure) return;
-      if (failure) throw failure;
+      if (ended && !failure && (await endedInOrder(call))) return;
+      if (failure || ended) throw failure ?? fail.cancelled();
       await new Promise<void>(resolve => {
         wake = resolve;
       });
@@ -66,10 +72,24 @@ export async function* readMessages<T>(
     call.off('error', onError);
     call.off('cancelled', onClose);
     call.off('close', onClose);
-    signal?.removeEventListener('abort', onCancel);
+    signal?.removeEventListener('abort', onAbort);
     call.on('error', ignore);
     if (!ended || failure) call.cancel?.();
   }
+}
+
+/**
+ * Whether a stream that has ended did so because the other side wanted it to.
+ *
+ * To a server, a caller that cancels looks at first like one that has said everything: Node ends a stream before it
+ * resets it. Usually both arrive together, and the reset is known one turn later. Not always: so the end of a caller's
+ * stream is no promise, and a contract must not take it for one (AppendUpload does not: what counts is the checkpoint
+ * that the caller received).
+ */
+async function endedInOrder(call: Readable & { cancelled?: boolean }): Promise<boolean> {
+  if (call.cancelled === undefined) return true;
+  await setImmediate();
+  return !call.cancelled;
 }
 
 /** The writing side of a call. */
@@ -98,12 +118,16 @@ export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSig
   };
   const onFailure = (error?: unknown) => settle(error ?? fail.cancelled());
   const onCancel = () => onFailure();
+  const onAbort = () => {
+    onFailure();
+    call.cancel?.();
+  };
 
   call.on('error', onFailure);
   call.on('cancelled', onCancel);
   call.on('close', onCancel);
-  signal?.addEventListener('abort', onCancel);
-  if (signal?.aborted) onCancel();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) onAbort();
 
   return {
     write(message) {
@@ -121,7 +145,7 @@ export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSig
       call.off('error', onFailure);
       call.off('cancelled', onCancel);
       call.off('close', onCancel);
-      signal?.removeEventListener('abort', onCancel);
+      signal?.removeEventListener('abort', onAbort);
       call.on('error', ignore);
     },
   };

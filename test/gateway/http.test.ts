@@ -188,8 +188,18 @@ test('a refusal is readable though the client still sends', async () => {
     async port => {
       // One that sends everything before it reads, within what we discard.
       const connection = await RawConnection.open(port);
+      connection.socket.pause();
+      let failure: unknown;
+      connection.socket.on('error', error => {
+        failure = error;
+      });
       connection.head('PUT /x HTTP/1.1', 'Host: x', `Content-Length: ${6 * 1024 * 1024}`);
-      await connection.write(Buffer.alloc(6 * 1024 * 1024));
+      for (let sent = 0; sent < 6 * 1024 * 1024; sent += 65_536) {
+        await connection.write(Buffer.alloc(65_536));
+        await sleep(1);
+      }
+      assert.is(failure, undefined);
+      connection.socket.resume();
       const answer = await connection.answer();
       assert.is(answer.status, 403);
       assert.is(codeOf(answer.body), 'DENIED');
@@ -318,17 +328,22 @@ test('draining: answers in flight finish, connections are given back, then nobod
       await sleep(100);
       const stopped = server.stop(5_000);
       idle.head('GET / HTTP/1.1', 'Host: x');
-      const farewell = await idle.answer();
-      assert.is(farewell.status, 200);
-      assert.is(farewell.headers.connection, 'close');
+      // Those who have not heard of it yet are let in, for a while.
+      const late = await RawConnection.open(port);
+      late.head('GET / HTTP/1.1', 'Host: x');
+      for (const connection of [idle, late]) {
+        const farewell = await connection.answer();
+        assert.is(farewell.status, 200);
+        assert.is(farewell.headers.connection, 'close');
+      }
       assert.is((await slow.answer()).body, 'done');
       await stopped;
       await slow.closed;
-      const late = await RawConnection.open(port).then(
+      const tooLate = await RawConnection.open(port).then(
         () => 'accepted',
         () => 'refused',
       );
-      assert.is(late, 'refused');
+      assert.is(tooLate, 'refused');
     },
   );
 });

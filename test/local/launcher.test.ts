@@ -66,18 +66,40 @@ async function failing(options: LaunchOptions): Promise<{ code: number | null; l
   return { code, log: launcher.log(), data };
 }
 
-test('starts everything, says what to try, and stops it in order at Ctrl-C', async () => {
-  const { launcher, data, ports, pids } = await launch();
+// One stack for the tests up to the one that ends it: a start takes seconds.
+let stack: Launched;
+
+test('starts everything, and says what to try', async () => {
+  stack = await launch();
+  const { launcher, data, ports, pids } = stack;
   assert.match(launcher.log(), `docker push 127.0.0.1:${ports['gateway-us']}/demo/hello:1`);
   assert.match(launcher.log(), `docker pull 127.0.0.1:${ports['gateway-eu']}/demo/hello:1`);
   assert.ok(await answers(ports['gateway-us']));
   assert.ok(await answers(ports['gateway-eu']));
-  const all = pids();
-  assert.equal(Object.keys(all).sort(), ['launcher', ...portNames].sort());
-  for (const [name, pid] of Object.entries(all)) assert.ok(isAlive(pid), `${name} does not live`);
+  assert.equal(Object.keys(pids()).sort(), ['launcher', ...portNames].sort());
+  for (const [name, pid] of Object.entries(pids())) assert.ok(isAlive(pid), `${name} does not live`);
   const config = parse(readFileSync(join(data, 'config.yaml'), 'utf8'));
   assert.equal(Object.keys(config.DISTRIBUTED_STORAGE_CONFIG), ['usstorage', 'eustorage']);
+});
 
+test('refuses to share its data with a second launcher', async () => {
+  const { code, log } = await failing({ data: stack.data });
+  assert.is(code, 1);
+  assert.match(log, new RegExp(`Another launcher \\(process ${stack.launcher.pid}\\) already uses these data`));
+});
+
+test('starts a process again that died, and says so', async () => {
+  const { launcher, pids } = stack;
+  const before = pids()['storage-proxy-eu'] ?? 0;
+  process.kill(before, 'SIGKILL');
+  const again = () => ![0, before].includes(pids()['storage-proxy-eu'] ?? 0);
+  assert.ok(await until(again, 15_000), launcher.log());
+  assert.match(launcher.log(), /storage-proxy-eu ended unexpectedly \(SIGKILL\)/);
+});
+
+test('stops everything in order at Ctrl-C', async () => {
+  const { launcher, pids } = stack;
+  const all = pids();
   launcher.kill('SIGINT');
   const { code } = await launcher.exited;
   assert.is(code, 0, launcher.log());
@@ -92,37 +114,30 @@ test('starts everything, says what to try, and stops it in order at Ctrl-C', asy
   for (const [name, pid] of Object.entries(all)) assert.not.ok(isAlive(pid), `${name} still lives`);
 });
 
-test('leaves no process behind when it is killed, and starts again on the same data', async () => {
-  const first = await launch();
-  const all = first.pids();
-  first.launcher.kill('SIGKILL');
-  await first.launcher.exited;
+test('starts again on the same data, and leaves no process behind when it is killed', async () => {
+  const { launcher, pids } = await launch({ data: stack.data, ports: Object.values(stack.ports) });
+  const all = pids();
+  launcher.kill('SIGKILL');
+  await launcher.exited;
   assert.ok(await until(() => Object.values(all).every(pid => !isAlive(pid)), 5_000), JSON.stringify(all));
-  const second = await launch({ data: first.data, ports: Object.values(first.ports) });
-  assert.ok(await answers(second.ports['gateway-us']));
-  await second.launcher.stop(30_000);
 });
 
-test('starts a process again that died, and says so', async () => {
-  const { launcher, pids } = await launch();
-  const before = pids()['storage-proxy-eu'] ?? 0;
-  process.kill(before, 'SIGKILL');
-  const again = () => ![0, before].includes(pids()['storage-proxy-eu'] ?? 0);
-  assert.ok(await until(again, 15_000), launcher.log());
-  assert.match(launcher.log(), /storage-proxy-eu ended unexpectedly \(SIGKILL\)/);
-  await launcher.stop(30_000);
-});
-
-test('ends when PostgreSQL dies, and with a second launcher refuses to share', async () => {
-  const { launcher, data, pids } = await launch({ extra: ['--no-restart'] });
-  const second = await failing({ data });
-  assert.is(second.code, 1);
-  assert.match(second.log, new RegExp(`Another launcher \\(process ${launcher.pid}\\) already uses these data`));
-
+test('starts after having been killed, and ends when PostgreSQL dies', async () => {
+  const { launcher, ports, pids } = await launch({ data: stack.data, ports: Object.values(stack.ports) });
+  assert.ok(await answers(ports['gateway-us']));
   process.kill(pids().postgres ?? 0, 'SIGKILL');
   const { code } = await launcher.exited;
   assert.is(code, 1);
   assert.match(launcher.log(), /PostgreSQL ended unexpectedly/);
+});
+
+test('leaves a process that died as it is, if told so, and stops all the same', async () => {
+  const { launcher, data, pids } = await launch({ extra: ['--no-restart'], data: stack.data });
+  process.kill(pids()['storage-proxy-us'] ?? 0, 'SIGKILL');
+  assert.ok(await until(() => launcher.log().includes('It stays down.'), 5_000), launcher.log());
+  assert.is(readPids(data)['storage-proxy-us'], 0);
+  const { code } = await launcher.stop(30_000);
+  assert.is(code, 0, launcher.log());
 });
 
 test('names a taken port, who needs it, and how to change it', async () => {

@@ -23,6 +23,8 @@ async function start(folder: string): Promise<Cluster> {
     port: await freePort(),
     log: join(folder, 'postgres.log'),
     database: 'entrepot',
+    // Nothing here is about power cuts, and initdb is much faster so.
+    settings: { fsync: 'off' },
   });
   atEnd(() => cluster.stop('immediate'));
   return cluster;

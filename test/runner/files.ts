@@ -4,7 +4,7 @@ import { join, relative, sep } from 'node:path';
 
 /** Folders below test/ that are not part of the plain tier. `fixtures` holds files that misbehave on purpose. */
 export const otherTiers = ['ci', 'long', 'bench'] as const;
-const notTests = ['fixtures', 'support', 'runner'];
+const notTests = ['fixtures', 'support', 'runner', 'architecture'];
 
 export interface Selection {
   /** The folder of the compiled tests, and the one of their sources. */

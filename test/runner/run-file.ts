@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { judge, readReport, type Verdict } from '../support/report.js';
@@ -37,10 +38,13 @@ export async function runFile(options: RunFileOptions): Promise<FileResult> {
   const started = Date.now();
   const mark = randomUUID();
   const reportPath = join(options.scratch, `${mark}.json`);
+  // Temporary files of its own, so that those of a file that is killed go, too.
+  const temporary = join(options.scratch, mark.slice(0, 8));
+  mkdirSync(temporary);
   const child = spawn(process.execPath, ['--enable-source-maps', join(options.folder, options.file)], {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.env, [MARK]: mark, ENTREPOT_TEST_REPORT: reportPath },
+    env: { ...process.env, ...options.env, TMPDIR: temporary, [MARK]: mark, ENTREPOT_TEST_REPORT: reportPath },
   });
   let output = '';
   const collect = (chunk: string) => {
@@ -73,6 +77,7 @@ export async function runFile(options: RunFileOptions): Promise<FileResult> {
   if (leader !== undefined) seen.push(...(await endLeftovers(leader, mark)));
   child.stdout.destroy();
   child.stderr.destroy();
+  rmSync(temporary, { recursive: true, force: true, maxRetries: 3 });
 
   let verdict = judge(readReport(reportPath), seen);
   if (end.code !== 0 && verdict.failed === 0) {

@@ -86,6 +86,19 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   sqlPool.on('error', () => {});
   atEnd(() => sqlPool.end());
 
+  /** Waits until the gateway of its region has noticed that a storage-proxy is (back) there. */
+  async function gatewaysKnow(name: PartName): Promise<void> {
+    const region = regions.find(each => name === `storage-proxy-${each.name}`);
+    if (!region || !running.get(`gateway-${region.name}`)?.isRunning()) return;
+    for (let attempt = 0; attempt < 100; attempt++) {
+      const answer = await fetch(`http://127.0.0.1:${ports[`gateway-${region.name}`]}/health/instance`);
+      const body = (await answer.json()) as { data: { informational: { preferred_storage: boolean } } };
+      if (body.data.informational.preferred_storage) return;
+      await sleep(50);
+    }
+    throw new Error(`the gateway of ${region.name} does not find ${name} again`);
+  }
+
   const stack: Stack = {
     databaseUrl: database.url,
     ports,
@@ -109,6 +122,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         ready: () => part.isHealthy(),
       });
       running.set(name, started);
+      await gatewaysKnow(name);
       return started;
     },
     async kill(name) {

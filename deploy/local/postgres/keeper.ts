@@ -3,13 +3,14 @@
  *
  * PostgreSQL knows nothing of the process that started it and would live on when that one is killed. So this small
  * process stands between: the kernel closes the pipe whatever the owner died of, and then the program is ended: fast
- * (SIGINT), at once (SIGQUIT), by force (SIGKILL), all within 4 s. A line `fast`, `immediate` or `kill` asks for one.
- * It ends when the program has, with its exit code.
+ * (SIGINT), at once (SIGQUIT), by force (SIGKILL), all within 4 s. It ends when the program has, with its exit code.
  *
- * The program comes as JSON in the first argument: {@link Kept}.
+ * The first line of standard input is the program, as JSON: {@link Kept}. (Not an argument: everybody may read those, and
+ * an environment can hold secrets.) Each further line asks for one manner of ending: `fast`, `immediate` or `kill`.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
 export interface Kept {
   readonly file: string;
@@ -27,25 +28,29 @@ type Manner = keyof typeof signals;
 const IMMEDIATE_AFTER_MS = 2_000;
 const KILL_AFTER_MS = 3_200;
 
-const kept = JSON.parse(process.argv[2] ?? '') as Kept;
-const log = openSync(kept.log, 'a', 0o600);
-const { file, args, log: _, ...rest } = kept;
-// In a session of its own: a Ctrl-C at the terminal is the owner's to hear, not PostgreSQL's.
-const child = spawn(file, args, { ...rest, stdio: ['ignore', log, log], detached: true });
-closeSync(log);
+let child: ChildProcess | undefined;
 
-child.once('error', error => {
-  process.stderr.write(`${error.message}\n`);
-  process.exit(127);
-});
-child.once('exit', (code, signal) => process.exit(code ?? (signal === 'SIGKILL' ? 137 : 1)));
+function start(program: Kept): ChildProcess {
+  const log = openSync(program.log, 'a', 0o600);
+  const { file, args, log: _, ...rest } = program;
+  // In a session of its own: a Ctrl-C at the terminal is the owner's to hear, not PostgreSQL's.
+  const started = spawn(file, args, { ...rest, stdio: ['ignore', log, log], detached: true });
+  closeSync(log);
+  started.once('error', error => {
+    process.stderr.write(`${error.message}\n`);
+    process.exit(127);
+  });
+  started.once('exit', (code, signal) => process.exit(code ?? (signal === 'SIGKILL' ? 137 : 1)));
+  return started;
+}
 
 function end(manner: Manner): void {
-  child.kill(signals[manner]);
+  child?.kill(signals[manner]);
 }
 
 let ending = false;
 function ownerIsGone(): void {
+  if (child === undefined) process.exit(1);
   if (ending) return;
   ending = true;
   end('fast');
@@ -53,12 +58,11 @@ function ownerIsGone(): void {
   setTimeout(end, KILL_AFTER_MS, 'kill');
 }
 
-process.stdin.setEncoding('utf8');
-process.stdin.on('data', (text: string) => {
-  for (const word of text.split('\n')) {
-    if (word === 'fast' || word === 'immediate' || word === 'kill') end(word);
-  }
+const lines = createInterface({ input: process.stdin });
+lines.on('line', line => {
+  if (child === undefined) child = start(JSON.parse(line) as Kept);
+  else if (line === 'fast' || line === 'immediate' || line === 'kill') end(line);
 });
-process.stdin.on('end', ownerIsGone);
+lines.on('close', ownerIsGone);
 process.stdin.on('error', ownerIsGone);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ownerIsGone);

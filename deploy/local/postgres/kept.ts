@@ -13,11 +13,10 @@ export interface KeptProgram {
 
 /** Starts a program below a keeper. */
 export function keep(program: Kept): KeptProgram {
-  const keeper: ChildProcess = spawn(
-    process.execPath,
-    [join(import.meta.dirname, 'keeper.js'), JSON.stringify(program)],
-    { stdio: ['pipe', 'ignore', 'inherit'], detached: true },
-  );
+  const keeper: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'keeper.js')], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
   let running = true;
   const exited = new Promise<number>(resolve => {
     const settle = (code: number) => {
@@ -29,6 +28,7 @@ export function keep(program: Kept): KeptProgram {
   });
   // A keeper that is gone is told by `exited`; a failed write to it says nothing more.
   keeper.stdin?.on('error', () => {});
+  keeper.stdin?.write(`${JSON.stringify(program)}\n`);
   return {
     exited,
     isRunning: () => running,

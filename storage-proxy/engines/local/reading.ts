@@ -1,10 +1,14 @@
 /** Reads a range of a file in pieces, with one read ahead of the consumer. */
 import { type FileHandle, open } from 'node:fs/promises';
+import { FRAME_BYTES } from '../../../lib/rpc/channel.js';
 import { throwIfAborted } from '../abortable.js';
 import { guarded } from './errors.js';
 
-/** Large enough to be fast (see docs of FRAME_BYTES for the other half), small enough for hundreds of paused readers. */
-const READ_BYTES = 256 * 1024;
+/**
+ * As much as fits into one frame on the wire. With one read ahead, larger reads were no faster (the file is in the page
+ * cache or the disk is the limit), and hundreds of paused readers hold two of these each.
+ */
+const READ_BYTES = FRAME_BYTES;
 
 export interface FileRange {
   readonly path: string;

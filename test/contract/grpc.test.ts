@@ -1,0 +1,34 @@
+/** The same contract over the gRPC client, in front of a real storage-proxy. */
+import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { StorageStub } from '../../lib/rpc/proto.js';
+import { startProxy } from '../storage-proxy/start.js';
+import { freePort } from '../support/ports.js';
+import { temporaryFolder } from '../support/tmp.js';
+import { contract } from './contract.js';
+import { contentOf, memoryOf, openFilesOf } from './folder.js';
+
+contract('LocalStorage over gRPC', async () => {
+  const folder = await temporaryFolder('proxy');
+  const port = await freePort();
+  let proxy = await startProxy({ folder, port });
+  const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  return {
+    store: new RemoteStore(routeTo(stub)),
+    leftovers: () => contentOf(folder),
+    crash: async () => {
+      proxy.kill('SIGKILL');
+      await proxy.exited;
+      proxy = await startProxy({ folder, port });
+      await new Promise<void>((resolve, reject) =>
+        stub.waitForReady(Date.now() + 10_000, error => (error ? reject(error) : resolve())),
+      );
+    },
+    openFiles: () => openFilesOf(proxy.pid, folder),
+    memory: () => memoryOf(proxy.pid),
+    close: async () => {
+      stub.close();
+      await proxy.stop();
+    },
+  };
+});

@@ -1,0 +1,149 @@
+/** A storage-proxy as a process: what it says about itself, how it watches its store, how it ends, what it holds. */
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Client, credentials, loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import * as assert from 'uvu/assert';
+import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import { type Digest, digestOf } from '../../lib/oci/digest.js';
+import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { checkHealth } from '../../lib/rpc/health.js';
+import { StorageStub } from '../../lib/rpc/proto.js';
+import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
+import { finished, pattern, pieces, rejects, soon } from '../contract/bytes.js';
+import { memoryOf, openFilesOf } from '../contract/folder.js';
+import { atEnd, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/tmp.js';
+import { type StorageProxy, startProxy } from './start.js';
+
+const test = suite('storage-proxy process', { timeoutMs: 60_000 });
+const MIB = 1024 * 1024;
+const NAMES = ['entrepot.storage.read', 'entrepot.storage.write'] as const;
+
+function connect(proxy: StorageProxy) {
+  const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  atEnd(() => stub.close());
+  return { stub, store: new RemoteStore(routeTo(stub)) };
+}
+
+async function put(store: RemoteStore, data: Buffer): Promise<Digest> {
+  const digest = digestOf(data);
+  const { session } = await store.begin({ digest });
+  await store.commit((await store.append(session, pieces(data, MIB), () => {})).session, digest);
+  return digest;
+}
+
+const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealth(proxy.address, name, 1_000)));
+
+test('a node says who it is, by description, health and reflection', async () => {
+  const proxy = await startProxy({ folder: await temporaryFolder() });
+  const { store } = connect(proxy);
+  const { location, locationId, engine, version } = await store.describe();
+  assert.equal([location, engine], ['usstorage', 'LocalStorage']);
+  assert.match(locationId, /^[0-9a-f-]{36}$/);
+  assert.match(version, /^\d+\.\d+\.\d+/);
+  assert.equal(await health(proxy), [true, true]);
+  assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 1_000));
+  assert.equal(await reflect(proxy.address), ['entrepot.storage.v1.Storage', 'grpc.health.v1.Health']);
+  await proxy.stop();
+  const { code } = await proxy.exited;
+  assert.is(code, 0, proxy.log());
+});
+
+test('a store that comes, goes, and comes back as another one', async () => {
+  const folder = join(await temporaryFolder(), 'disk');
+  const proxy = await startProxy({ folder, untilWritable: false });
+  const { store } = connect(proxy);
+  assert.equal(await health(proxy), [false, false], 'a store that is not there');
+  await rejects('STORE_UNREACHABLE', () => store.describe());
+  await mkdir(folder);
+  await soon('the store is noticed', async () => assert.equal(await health(proxy), [true, true]), 15_000);
+  await store.describe();
+  await rename(folder, `${folder}.away`);
+  await mkdir(folder);
+  await writeFile(join(folder, '.entrepot-location'), '0b2d7e6e-8c0f-4f3b-9d4e-1f2a3b4c5d6e\n');
+  await soon('the exchange is noticed', async () => assert.equal(await health(proxy), [false, false]), 15_000);
+  assert.match(proxy.log(), 'THE STORE WAS EXCHANGED');
+  await rejects('STORE_UNREACHABLE', () => store.describe());
+  await proxy.stop();
+});
+
+test('on SIGTERM a running read and a running append finish, and nothing new begins', async () => {
+  const folder = await temporaryFolder();
+  const proxy = await startProxy({ folder });
+  const { stub, store } = connect(proxy);
+  const data = pattern(30 * MIB, 1);
+  const digest = await put(store, data);
+
+  const reading = readMessages<{ data: Buffer }>(stub.readBlob({ digest }));
+  const read = [(await reading.next()).value?.data ?? Buffer.alloc(0)];
+  const { session } = await store.begin({});
+  const call = stub.appendUpload();
+  const writer = messageWriter(call);
+  await writer.write({ header: { session } });
+  await writer.write({ data: data.subarray(0, 100) });
+  await soon('both have begun', async () => assert.is((await openFilesOf(proxy.pid, folder)).length, 2));
+
+  proxy.kill('SIGTERM');
+  await soon('it says so', async () => assert.match(proxy.log(), 'stopping'));
+  await rejects(['UNAVAILABLE', 'DEADLINE_EXCEEDED'], () => connect(proxy).store.stat(digest));
+  for await (const message of reading) read.push(message.data);
+  assert.ok(Buffer.concat(read).equals(data), 'the read was complete');
+  await writer.write({ data: data.subarray(100, 200) });
+  writer.end();
+  const offsets: number[] = [];
+  for await (const { offset } of readMessages<{ offset: number }>(call)) offsets.push(offset);
+  assert.is(offsets.at(-1), 200, 'the append was complete');
+  assert.is((await finished(proxy.exited, 3_000)).code, 0, proxy.log());
+});
+
+test('a hundred readers that pause cost little memory', async () => {
+  const folder = await temporaryFolder();
+  const proxy = await startProxy({ folder });
+  const { stub, store } = connect(proxy);
+  const digest = await put(store, pattern(30 * MIB, 1));
+  const before = await memoryOf(proxy.pid);
+  const readers = Array.from({ length: 100 }, () => readMessages(stub.readBlob({ digest })));
+  // On connections of their own: on one, its window would bound them all.
+  const others = Array.from({ length: 100 }, () => readMessages(connect(proxy).stub.readBlob({ digest })));
+  for (const group of [readers, others]) {
+    await Promise.all(group.map(reader => reader.next()));
+    await soon('all are open', async () => assert.ok((await openFilesOf(proxy.pid, folder)).length >= 100));
+    const grown = ((await memoryOf(proxy.pid)) - before) / MIB;
+    console.log(
+      `  ${group === readers ? '100 on one connection' : '100 more on 100 connections'}: + ${grown.toFixed(0)} MiB`,
+    );
+    assert.ok(grown < 200, `${grown.toFixed(0)} MiB`);
+  }
+  for (const reader of [...readers, ...others]) await reader.return();
+  await soon('all are closed', async () => assert.equal(await openFilesOf(proxy.pid, folder), []));
+  await proxy.stop();
+});
+
+/** The services that a server names to tools like grpcurl. */
+async function reflect(address: string): Promise<string[]> {
+  const file = new URL(
+    '../../../node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto',
+    import.meta.url,
+  );
+  const loaded = loadPackageDefinition(loadSync(file.pathname)) as unknown as {
+    grpc: { reflection: { v1: { ServerReflection: typeof Client } } };
+  };
+  const client = new loaded.grpc.reflection.v1.ServerReflection(address, credentials.createInsecure()) as Client & {
+    ServerReflectionInfo(): Parameters<typeof messageWriter>[0] & Parameters<typeof readMessages>[0];
+  };
+  try {
+    const call = client.ServerReflectionInfo();
+    const writer = messageWriter<{ listServices: string }>(call);
+    await writer.write({ listServices: '' });
+    writer.end();
+    const answers = readMessages<{ listServicesResponse: { service: { name: string }[] } }>(call);
+    for await (const { listServicesResponse } of answers)
+      return listServicesResponse.service.map(each => each.name).sort();
+    return [];
+  } finally {
+    client.close();
+  }
+}
+
+test.run();
