@@ -5,6 +5,7 @@ import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
+import { ReplayBudget } from '../lib/locations/replay.js';
 import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
 import { Manifests } from '../lib/metadata/manifests.js';
@@ -41,6 +42,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     config,
     authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
     locations,
+    replayBudget: new ReplayBudget(),
     blobs: new Blobs(db, settings),
     uploads: new Uploads(db, settings),
     writtenUploads: new WrittenUploads(),

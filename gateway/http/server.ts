@@ -92,7 +92,7 @@ export class HttpServer {
 
   /**
    * Ends in order. First a farewell: still serving, but every answer says `Connection: close`, and health says no, until
-   * no request has come for a second. Then nobody is let in any more, and requests in flight have the rest of
+   * no request has come for a while. Then nobody is let in any more, and requests in flight have the rest of
    * `graceMs`; then they are cut.
    */
   async stop(graceMs: number): Promise<void> {

@@ -2,6 +2,7 @@
 import type { ManifestCache } from '../../lib/cache/manifests.js';
 import type { Config } from '../../lib/config/config.js';
 import type { Locations } from '../../lib/locations/locations.js';
+import type { ReplayBudget } from '../../lib/locations/replay.js';
 import type { Blobs } from '../../lib/metadata/blobs.js';
 import type { Manifests } from '../../lib/metadata/manifests.js';
 import type { ReplicationSignal } from '../../lib/metadata/notify.js';
@@ -14,6 +15,8 @@ export interface Parts {
   readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize'>;
   readonly authorizer: Authorizer;
   readonly locations: Locations;
+  /** What all uploads of this gateway may keep, to give it to another node. */
+  readonly replayBudget: ReplayBudget;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
   readonly writtenUploads: WrittenUploads;

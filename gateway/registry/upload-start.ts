@@ -1,5 +1,6 @@
 /** `POST /v2/<name>/blobs/uploads/`: begins an upload, takes a blob as a whole, or mounts one from another repository. */
 import { randomUUID } from 'node:crypto';
+import { appendUpload } from '../../lib/locations/append.js';
 import type { Location } from '../../lib/locations/location.js';
 import { beginUpload } from '../../lib/locations/upload.js';
 import {
@@ -20,7 +21,7 @@ import { uploadHeaders } from './upload-answers.js';
 import { abortQuietly, commitBlob, layerTooLarge } from './upload-storage.js';
 
 export function startUpload(parts: Parts): Resource<'uploads'> {
-  const { authorizer, blobs, config, locations, replicationSignal, uploads } = parts;
+  const { authorizer, blobs, config, locations, replayBudget, replicationSignal, uploads } = parts;
 
   const post: Resource<'uploads'>[string] = async (ctx, { repository }, query) => {
     authorizer.demand(ctx, repository, 'push');
@@ -56,18 +57,20 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
       { digest, algorithm: algorithmOf(digest) },
       ctx.state,
     );
+    const affinity = randomUUID();
     let newest = checkpoint;
     try {
-      newest = await location.store.append(
-        checkpoint.session,
-        body,
-        each => {
+      newest = await appendUpload({
+        location,
+        start: checkpoint,
+        source: body,
+        onCheckpoint: each => {
           newest = each;
         },
-        { traceId },
-        0,
-      );
-      const size = await commitBlob(location, newest.session, digest, ctx.state);
+        budget: replayBudget,
+        context: { traceId, affinity },
+      });
+      const size = await commitBlob(location, newest.session, digest, { ...ctx.state, affinity });
       await blobs.record({ repository, digest, size, location: location.name, traceId });
     } catch (error) {
       await abortQuietly(location, newest.session, ctx.state.log);

@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
+import type { StoreContext } from '../../lib/locations/store.js';
 import type { Digest } from '../../lib/oci/digest.js';
-import type { CallContext } from '../../lib/rpc/call.js';
 import { hasReason } from '../../lib/rpc/errors.js';
 import { oci } from '../http/errors.js';
 
@@ -22,7 +22,7 @@ export async function commitBlob(
   location: Location,
   session: Buffer,
   digest: Digest,
-  context: CallContext,
+  context: StoreContext,
 ): Promise<number> {
   try {
     return await location.store.commit(session, digest, context);

@@ -1,5 +1,6 @@
 /** `/v2/<name>/blobs/uploads/<uuid>`: an unfinished upload. */
 import { randomUUID } from 'node:crypto';
+import { appendUpload } from '../../lib/locations/append.js';
 import type { Checkpoint } from '../../lib/locations/store.js';
 import type { Upload } from '../../lib/metadata/uploads.js';
 import type { Digest } from '../../lib/oci/digest.js';
@@ -19,7 +20,7 @@ import type { KnownUpload } from './written-uploads.js';
 type UploadRoute = Extract<Route, { kind: 'upload' }>;
 
 export function upload(parts: Parts): Resource<'upload'> {
-  const { authorizer, config, locations, replicationSignal, uploads, writtenUploads } = parts;
+  const { authorizer, config, locations, replayBudget, replicationSignal, uploads, writtenUploads } = parts;
 
   async function status(ctx: Context, { repository, uuid }: UploadRoute): Promise<void> {
     authorizer.demand(ctx, repository, 'push');
@@ -106,7 +107,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     digest: Digest,
     held: { writer: string } | { byteCount: number },
   ): Promise<boolean> {
-    const size = await commitBlob(locationOf(locations, name), session, digest, ctx.state);
+    const size = await commitBlob(locationOf(locations, name), session, digest, { ...ctx.state, affinity: uuid });
     const { traceId } = ctx.state;
     return uploads.finish({ repository, uuid, held, digest, size, location: name, traceId });
   }
@@ -179,8 +180,14 @@ export function upload(parts: Parts): Resource<'upload'> {
     const { byteCount, session } = claimed;
     try {
       const location = locationOf(locations, claimed.location);
-      const context = { traceId: ctx.state.traceId, signal: lease.signal };
-      const end = await location.store.append(session, body, each => lease.note(each), context, byteCount);
+      const end = await appendUpload({
+        location,
+        start: { offset: byteCount, session },
+        source: body,
+        onCheckpoint: each => lease.note(each),
+        budget: replayBudget,
+        context: { traceId: ctx.state.traceId, signal: lease.signal, affinity: claimed.uuid },
+      });
       if (chunk && end.offset !== byteCount + chunk.length) throw chunkSizeInvalid(chunk.length);
       return end;
     } catch (error) {

@@ -1,4 +1,5 @@
 /** One location: its nodes, and which of them a call goes to. */
+import { createHash } from 'node:crypto';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { fail, isTransient } from '../rpc/errors.js';
 import type { StorageNode } from './node.js';
@@ -27,12 +28,12 @@ export class Location implements Route {
     return Math.max(0, ...this.#nodes.map(node => node.minChunkBytes));
   }
 
-  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T> {
-    return this.#firstThatWorks(need, node => operation(node.stub));
+  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T> {
+    return this.#firstThatWorks(need, node => operation(node.stub), affinity);
   }
 
-  async oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T> {
-    const node = await this.#firstThatWorks(need, async each => each);
+  async oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T> {
+    const node = await this.#firstThatWorks(need, async each => each, affinity);
     return operation(node.stub);
   }
 
@@ -52,9 +53,9 @@ export class Location implements Route {
     await Promise.all(this.#nodes.map(node => node.close()));
   }
 
-  async #firstThatWorks<T>(need: Need, attempt: (node: StorageNode) => Promise<T>): Promise<T> {
+  async #firstThatWorks<T>(need: Need, attempt: (node: StorageNode) => Promise<T>, affinity?: string): Promise<T> {
     let failure: unknown = fail.storeUnreachable(`${this.name} has no nodes: see ENTREPOT_LOCATIONS`);
-    for (const node of this.#inTurn(need)) {
+    for (const node of this.#inOrder(need, affinity)) {
       try {
         await node.verify();
         return await attempt(node);
@@ -66,10 +67,25 @@ export class Location implements Route {
     throw failure;
   }
 
-  /** All nodes, each call beginning with the next; those that say they cannot come last, as a last resort. */
-  #inTurn(need: Need): StorageNode[] {
+  /** The order in which nodes are tried; those that say they cannot come last, as a last resort. */
+  #inOrder(need: Need, affinity: string | undefined): StorageNode[] {
+    const nodes = affinity === undefined ? this.#inTurn() : this.#byAffinity(affinity);
+    return [...nodes.filter(node => node.serves(need)), ...nodes.filter(node => !node.serves(need))];
+  }
+
+  /** Each call begins with the next node. */
+  #inTurn(): StorageNode[] {
     const start = this.#turn++ % Math.max(1, this.#nodes.length);
-    const turned = [...this.#nodes.slice(start), ...this.#nodes.slice(0, start)];
-    return [...turned.filter(node => node.serves(need)), ...turned.filter(node => !node.serves(need))];
+    return [...this.#nodes.slice(start), ...this.#nodes.slice(0, start)];
+  }
+
+  /** Rendezvous hashing: every process finds the same order, without a word between them. */
+  #byAffinity(affinity: string): readonly StorageNode[] {
+    if (this.#nodes.length < 2) return this.#nodes;
+    const rank = (node: StorageNode) => createHash('sha256').update(`${affinity} ${node.address}`).digest('hex');
+    return this.#nodes
+      .map(node => ({ node, rank: rank(node) }))
+      .sort((a, b) => (a.rank < b.rank ? -1 : 1))
+      .map(({ node }) => node);
   }
 }

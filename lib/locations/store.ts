@@ -44,9 +44,9 @@ export type Need = 'read' | 'write';
 /** Decides which node a call goes to. */
 export interface Route {
   /** Runs `operation` on a node; on a transient failure it may run it again on another. */
-  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
+  anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
   /** Runs `operation` on one node, once: its input cannot be had a second time. */
-  oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>): Promise<T>;
+  oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
   /** As `anyNode`, for a read whose bytes come after the operation has resolved: it calls `done` when they are over. */
   stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T>;
 }
@@ -69,7 +69,13 @@ const UNREAD_MS = 30_000;
 /** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
 const LONG_DEADLINE_MS = 10 * 60_000;
 
-type Context = CallContext | AbortSignal | undefined;
+/** What a caller may say about a call to a location. */
+export interface StoreContext extends CallContext {
+  /** Calls with the same word go to the same node while it lives: an upload's node has its running hash. */
+  readonly affinity?: string | undefined;
+}
+
+type Context = StoreContext | AbortSignal | undefined;
 
 /** One location's blobs, over gRPC. Methods throw StatusErrors as the contract in storage.proto says. */
 export class RemoteStore {
@@ -197,8 +203,8 @@ export class RemoteStore {
     context?: Context,
     offset?: number,
   ): Promise<Checkpoint> {
-    return this.#route.oneNode('write', async stub => {
-      const { signal, ...rest } = asContext(context);
+    const { signal, affinity, ...rest } = asContext(context);
+    const run = async (stub: StorageClient) => {
       const call = stub.appendUpload(callMetadata(rest));
       const writer = messageWriter<AppendUploadRequest>(call, signal);
       let last: Checkpoint | undefined;
@@ -230,13 +236,17 @@ export class RemoteStore {
       if (sourceError) throw sourceError;
       if (!last) throw fail.corrupt('an upload', 'the node ended the stream without a checkpoint');
       return last;
-    });
+    };
+    return this.#route.oneNode('write', run, affinity);
   }
 
   /** Ends the upload; resolves to the blob's size once it is verified and visible. */
   async commit(session: Buffer, digest: Digest, context?: Context): Promise<number> {
-    const { size } = await this.#route.anyNode('write', stub =>
-      callUnary(stub.commitUpload.bind(stub), { session, digest }, asContext(context), LONG_DEADLINE_MS),
+    const told = asContext(context);
+    const { size } = await this.#route.anyNode(
+      'write',
+      stub => callUnary(stub.commitUpload.bind(stub), { session, digest }, told, LONG_DEADLINE_MS),
+      told.affinity,
     );
     return asSize(size);
   }
@@ -277,7 +287,7 @@ export class RemoteStore {
   }
 }
 
-function asContext(context: Context): CallContext {
+function asContext(context: Context): StoreContext {
   return context instanceof AbortSignal ? { signal: context } : (context ?? {});
 }
 

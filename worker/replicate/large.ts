@@ -8,7 +8,7 @@
 import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
 import { readBlob } from '../../lib/locations/read.js';
-import type { Checkpoint } from '../../lib/locations/store.js';
+import type { Checkpoint, StoreContext } from '../../lib/locations/store.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
@@ -77,7 +77,7 @@ async function isThere({ job, target }: LargeCopy): Promise<boolean> {
   }
 }
 
-function contextOf(job: HeldJob): { signal: AbortSignal; traceId: string | undefined } {
+function contextOf(job: HeldJob): StoreContext & { signal: AbortSignal } {
   if (job.signal.aborted) throw fail.cancelled();
-  return { signal: job.signal, traceId: job.traceId };
+  return { signal: job.signal, traceId: job.traceId, affinity: job.id };
 }
