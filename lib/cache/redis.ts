@@ -21,6 +21,8 @@ export class RedisCache {
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
       commandTimeout: COMMAND_TIMEOUT_MS,
+      // A server that hangs is given up, with what was sent to it: that would pile up here for as long as it hangs.
+      socketTimeout: 1_000,
       connectTimeout: 2_000,
       keepAlive: 10_000,
       retryStrategy: attempt => Math.min(attempt * 200, RECONNECT_MOST_MS) * (0.5 + Math.random()),

@@ -43,6 +43,8 @@ export interface ReadRequest {
   /** The part that is wanted; `offset + length` is within the size. */
   readonly range: { readonly offset: number; readonly length: number };
   readonly context: CallContext;
+  /** Hears of each location whose copy has another size than the blob. */
+  readonly onDamaged?: (location: string) => void;
 }
 
 /** Once bytes have been handed out, a blob is looked for this often over all locations before the client is failed. */
@@ -134,5 +136,6 @@ async function openAt(
   const body = await location.store.read(request.digest, { offset, limit }, { ...request.context, signal });
   if (body.size === request.size) return body.bytes;
   giveUp.abort();
+  request.onDamaged?.(location.name);
   throw fail.corrupt(request.digest, `${location.name} has ${body.size} bytes of ${request.size}`);
 }

@@ -125,6 +125,19 @@ export class Replication {
     );
   }
 
+  /**
+   * A location's copy turned out to be damaged: its placement goes and the copy is wanted again, to be made from
+   * another location's. False if it is the last verified one: then it stays, marked as unverified.
+   */
+  async distrust(digest: Digest, location: string, reason: string): Promise<boolean> {
+    const [row] = await this.#db.query('select distrust_placement($1, $2, $3) as repaired', [
+      digest,
+      location,
+      reason.slice(0, 1_000),
+    ]);
+    return row?.repaired === true;
+  }
+
   /** Gives claims back at once, as if they had not been tried: the worker is ending. */
   async giveBack(leases: readonly Lease[]): Promise<void> {
     await this.#db.query(

@@ -17,10 +17,13 @@ export const SMALL_BLOB_BYTES = 1024 * 1024;
 const BATCH_BYTES = 3 * 1024 * 1024;
 const BATCH_BLOBS = 500;
 
-/** What became of a job: no error means that the target has the blob, verified. */
+/** What became of a job. */
 export interface Outcome {
   readonly job: HeldJob;
-  readonly error?: unknown;
+  /** Undefined if the target has the blob, verified. */
+  readonly error: unknown;
+  /** The locations whose copy turned out not to be what the digest says. */
+  readonly damaged: readonly string[];
 }
 
 /** Divides jobs into batches, each for one target and within the contract's limits. */
@@ -50,7 +53,7 @@ export async function copyBatch(
   jobs: readonly HeldJob[],
   signal: AbortSignal,
 ): Promise<Outcome[]> {
-  const { found, errors } = await fetchBlobs(locations, jobs, signal);
+  const { found, errors, damaged } = await fetchBlobs(locations, jobs, signal);
   const ready = jobs.filter(job => found.has(job.digest));
   if (ready.length > 0) {
     const blobs = ready.map(job => ({ digest: job.digest, data: found.get(job.digest) ?? Buffer.alloc(0) }));
@@ -64,47 +67,60 @@ export async function copyBatch(
       for (const job of ready) errors.set(job.digest, error);
     }
   }
-  return jobs.map(job => (errors.has(job.digest) ? { job, error: errors.get(job.digest) } : { job }));
+  return jobs.map(job => ({ job, error: errors.get(job.digest), damaged: damaged.get(job.digest) ?? [] }));
+}
+
+/** The bytes that could be had, and for each other blob why not. */
+interface Fetched {
+  readonly found: Map<Digest, Buffer>;
+  readonly errors: Map<Digest, unknown>;
+  readonly damaged: Map<Digest, string[]>;
 }
 
 /** Reads the blobs, each from the first of its sources that gives the right bytes. */
-async function fetchBlobs(
-  locations: Locations,
-  jobs: readonly HeldJob[],
-  signal: AbortSignal,
-): Promise<{ found: Map<Digest, Buffer>; errors: Map<Digest, unknown> }> {
-  const found = new Map<Digest, Buffer>();
-  const errors = new Map<Digest, unknown>(jobs.map(job => [job.digest, noSource(job)]));
+async function fetchBlobs(locations: Locations, jobs: readonly HeldJob[], signal: AbortSignal): Promise<Fetched> {
+  const fetched: Fetched = {
+    found: new Map(),
+    errors: new Map(jobs.map(job => [job.digest, noSource(job)])),
+    damaged: new Map(),
+  };
   for (const source of locations.forReading([...new Set(jobs.flatMap(job => job.sources))])) {
-    const wanted = jobs.filter(
-      job => !found.has(job.digest) && job.target !== source.name && job.sources.includes(source.name),
-    );
-    if (wanted.length === 0) continue;
-    try {
-      const results = await source.store.readBatch(
-        wanted.map(job => job.digest),
-        { signal },
-      );
-      for (const [index, job] of wanted.entries()) {
-        const result = results[index];
-        const error = !result || 'error' in result ? result?.error : damage(job, result.value, source.name);
-        if (error || !result || 'error' in result) {
-          errors.set(job.digest, error);
-        } else {
-          found.set(job.digest, result.value);
-          errors.delete(job.digest);
-        }
-      }
-    } catch (error) {
-      for (const job of wanted) errors.set(job.digest, error);
-    }
+    const isWanted = (job: HeldJob) => job.target !== source.name && job.sources.includes(source.name);
+    const wanted = jobs.filter(job => !fetched.found.has(job.digest) && isWanted(job));
+    if (wanted.length > 0) await fetchFrom(source, wanted, fetched, signal);
   }
-  return { found, errors };
+  return fetched;
 }
 
-function damage(job: HeldJob, data: Buffer, source: string): Error | undefined {
-  const digest = digestOf(data, algorithmOf(job.digest));
-  return digest === job.digest ? undefined : fail.corrupt(job.digest, `in ${source} they hash to ${digest}`);
+async function fetchFrom(
+  source: Location,
+  jobs: readonly HeldJob[],
+  into: Fetched,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const results = await source.store.readBatch(
+      jobs.map(job => job.digest),
+      { signal },
+    );
+    for (const [index, { digest }] of jobs.entries()) {
+      const result = results[index];
+      if (!result || 'error' in result) {
+        into.errors.set(digest, result?.error);
+        continue;
+      }
+      const is = digestOf(result.value, algorithmOf(digest));
+      if (is === digest) {
+        into.found.set(digest, result.value);
+        into.errors.delete(digest);
+      } else {
+        into.errors.set(digest, fail.corrupt(digest, `in ${source.name} they hash to ${is}`));
+        into.damaged.set(digest, [...(into.damaged.get(digest) ?? []), source.name]);
+      }
+    }
+  } catch (error) {
+    for (const job of jobs) into.errors.set(job.digest, error);
+  }
 }
 
 function noSource(job: HeldJob): Error {

@@ -7,7 +7,7 @@
  */
 import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
-import { readBlob } from '../../lib/locations/read.js';
+import { BlobUnavailable, readBlob } from '../../lib/locations/read.js';
 import type { Checkpoint, StoreContext } from '../../lib/locations/store.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
@@ -19,6 +19,8 @@ export interface LargeCopy {
   readonly replication: Replication;
   readonly target: Location;
   readonly job: HeldJob;
+  /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
+  readonly suspects: Set<string>;
 }
 
 /** Copies the blob; resolves once the target has it, verified. */
@@ -36,7 +38,10 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
   await copyFrom(copy, await target.store.begin({ digest: job.digest }, contextOf(job)));
 }
 
-async function copyFrom({ job, target, locations, replication }: LargeCopy, start: Checkpoint): Promise<void> {
+async function copyFrom(
+  { job, target, locations, replication, suspects }: LargeCopy,
+  start: Checkpoint,
+): Promise<void> {
   const context = contextOf(job);
   let last = start;
   if (start.offset < job.size) {
@@ -47,6 +52,7 @@ async function copyFrom({ job, target, locations, replication }: LargeCopy, star
       holders: job.sources.filter(source => source !== target.name),
       range: { offset: start.offset, length: job.size - start.offset },
       context,
+      onDamaged: location => suspects.add(location),
     });
     const keeper = new CheckpointKeeper(checkpoint => replication.checkpoint(job, checkpoint));
     try {
@@ -75,6 +81,29 @@ async function isThere({ job, target }: LargeCopy): Promise<boolean> {
     if (error instanceof StatusError && (error.status === 'DATA_LOSS' || error.status === 'NOT_FOUND')) return false;
     throw error;
   }
+}
+
+/**
+ * Which sources' copies are damaged: each that can be to blame is hashed where it is. `error` is what the copy failed
+ * with, if it did. A source that cannot be asked is not accused.
+ */
+export async function findDamaged({ locations, job, target, suspects }: LargeCopy, error: unknown): Promise<string[]> {
+  const sources = isSourceDamage(error) ? job.sources : [...suspects];
+  const damaged: string[] = [];
+  for (const source of locations.forReading(sources.filter(name => name !== target.name))) {
+    try {
+      if ((await source.store.verify(job.digest, contextOf(job))) !== job.size) damaged.push(source.name);
+    } catch (failure) {
+      if (failure instanceof StatusError && failure.status === 'DATA_LOSS') damaged.push(source.name);
+    }
+  }
+  return damaged;
+}
+
+/** Whether a copy failed because of what its source gave. */
+function isSourceDamage(error: unknown): boolean {
+  if (error instanceof BlobUnavailable) return error.attempts.some(attempt => isSourceDamage(attempt.error));
+  return hasReason(error, 'DIGEST_MISMATCH', 'CORRUPT');
 }
 
 function contextOf(job: HeldJob): StoreContext & { signal: AbortSignal } {

@@ -11,7 +11,7 @@ import type { Locations } from '../../lib/locations/locations.js';
 import type { Job, Replication } from '../../lib/metadata/replication.js';
 import { retryDelayMs } from './backoff.js';
 import { copyBatch, intoBatches, type Outcome, SMALL_BLOB_BYTES } from './batch.js';
-import { copyLarge } from './large.js';
+import { copyLarge, findDamaged } from './large.js';
 import { type HeldJob, Leases } from './leases.js';
 import { Wake } from './wake.js';
 
@@ -144,20 +144,20 @@ export class Replicator {
     const target = this.#options.locations.get(jobs[0]?.target ?? '');
     const outcomes = target
       ? await copyBatch(this.#options.locations, target, jobs, this.#stop.signal)
-      : jobs.map(job => ({ job, error: notConfigured(job) }));
+      : jobs.map(job => ({ job, error: notConfigured(job), damaged: [] }));
     await this.#settle(outcomes);
   }
 
   async #copyOne(job: HeldJob): Promise<void> {
     const { locations, replication } = this.#options;
     const target = locations.get(job.target);
-    let error: unknown = target ? undefined : notConfigured(job);
-    if (target) {
-      await copyLarge({ locations, replication, target, job }).catch(failure => {
-        error = failure;
-      });
-    }
-    await this.#settle([error === undefined ? { job } : { job, error }]);
+    if (!target) return this.#settle([{ job, error: notConfigured(job), damaged: [] }]);
+    const copy = { locations, replication, target, job, suspects: new Set<string>() };
+    const error = await copyLarge(copy).then(
+      () => undefined,
+      failure => failure,
+    );
+    await this.#settle([{ job, error, damaged: await findDamaged(copy, error) }]);
   }
 
   /** Records what became of the jobs. If that fails, their claims run out and they are made again. */
@@ -168,21 +168,35 @@ export class Replicator {
       if (done.length > 0) await replication.complete(done);
       for (const { digest, size, target, traceId } of done) log.info({ digest, size, target, traceId }, 'copied');
 
-      for (const { job, error } of outcomes.filter(outcome => outcome.error !== undefined)) {
-        if (this.#stop.signal.aborted) {
-          await replication.giveBack([job]);
-        } else if (!job.signal.aborted) {
-          await this.#postpone(job, error);
-        }
+      for (const { job, error, damaged } of outcomes) {
+        const mended = await this.#distrust(job, damaged);
+        if (error === undefined) continue;
+        if (this.#stop.signal.aborted) await replication.giveBack([job]);
+        // With a bad source out of the way, the next one can be asked at once.
+        else if (!job.signal.aborted) await this.#postpone(job, error, mended ? 0 : retryDelayMs(job.attempts));
       }
     } finally {
       for (const { job } of outcomes) this.#leases.drop(job);
     }
   }
 
-  async #postpone(job: HeldJob, error: unknown): Promise<void> {
+  /** Has damaged copies made anew from a good one. Whether one of them will be. */
+  async #distrust({ digest, traceId }: HeldJob, damaged: readonly string[]): Promise<boolean> {
+    const { log, replication } = this.#options;
+    let mended = false;
+    for (const location of damaged) {
+      if (await replication.distrust(digest, location, 'the copy here was damaged')) {
+        log.error({ digest, location, traceId }, 'a copy is damaged; it will be made again from another location');
+        mended = true;
+      } else {
+        log.error({ digest, location, traceId }, 'the only verified copy is damaged; push the blob again to mend it');
+      }
+    }
+    return mended;
+  }
+
+  async #postpone(job: HeldJob, error: unknown, delayMs: number): Promise<void> {
     const reason = error instanceof Error ? error.message : String(error);
-    const delayMs = retryDelayMs(job.attempts);
     await this.#options.replication.postpone(job, delayMs, reason);
     this.#options.log.warn(
       { digest: job.digest, target: job.target, traceId: job.traceId, attempts: job.attempts, retryInMs: delayMs },

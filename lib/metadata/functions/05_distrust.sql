@@ -1,0 +1,23 @@
+-- A location's copy of a blob turned out to be damaged. If a verified copy is elsewhere, the placement goes and the copy
+-- is wanted again, in one transaction; the last one stays, since a damaged copy may still be all there is, but it no
+-- longer counts as verified. Answers whether the copy will be made anew.
+create or replace function distrust_placement(p_digest text, p_location text, p_reason text) returns boolean language plpgsql as $$
+declare
+  blob bigint;
+  place integer;
+begin
+  -- Against another transaction that distrusts another copy of the same blob at the same time.
+  select id into blob from imagestorage where content_checksum = p_digest for no key update;
+  select id into place from imagestoragelocation where name = p_location;
+  if blob is null or place is null then
+    return false;
+  end if;
+  if not exists (select from imagestorageplacement where storage_id = blob and location_id <> place and verified_at is not null) then
+    update imagestorageplacement set verified_at = null where storage_id = blob and location_id = place;
+    return false;
+  end if;
+  delete from imagestorageplacement where storage_id = blob and location_id = place;
+  insert into replication (storage_id, location_id, last_error) values (blob, place, p_reason)
+    on conflict (storage_id, location_id) do nothing;
+  return true;
+end $$;
