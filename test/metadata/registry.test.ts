@@ -123,6 +123,32 @@ test('a push that records a blob where a worker is just ending its copy does not
   assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
 });
 
+test('a copy that is distrusted while a worker is just ending it is neither forgotten nor waited for in a circle', async () => {
+  const digest = await recorded(newRepository());
+  await m.db.query(
+    `insert into imagestorageplacement (storage_id, location_id, verified_at)
+     select r.storage_id, r.location_id, now() from replication r join imagestorage s on s.id = r.storage_id
+      where s.content_checksum = $1`,
+    [digest],
+  );
+  const { run, untilWaiting } = await transaction();
+  await run.query("set local deadlock_timeout = '10ms'");
+  const { rows } = await run.query(
+    `delete from replication r using imagestorage s where s.id = r.storage_id and s.content_checksum = $1
+     returning r.storage_id, r.location_id`,
+    [digest],
+  );
+  const distrust = m.replication.distrust(digest, 'eustorage', 'damaged');
+  await untilWaiting();
+  await run.query(
+    'insert into imagestorageplacement (storage_id, location_id, verified_at) values ($1, $2, now()) on conflict do nothing',
+    [rows[0].storage_id, rows[0].location_id],
+  );
+  await run.query('commit');
+  assert.is(await distrust, true);
+  assert.is((await m.db.query('select 1 from replication where storage_id = $1', [rows[0].storage_id])).length, 1);
+});
+
 test('a manifest that is deleted while it is pushed again is there afterwards', async () => {
   const [repo, v1] = [newRepository(), tag('v1')];
   const image = imageOf([await recorded(repo)]);

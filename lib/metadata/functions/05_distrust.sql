@@ -16,8 +16,10 @@ begin
     update imagestorageplacement set verified_at = null where storage_id = blob and location_id = place;
     return false;
   end if;
-  delete from imagestorageplacement where storage_id = blob and location_id = place;
+  -- First the row of the queue, then the placement, as everybody does. A row that is there already is locked by this, or
+  -- a worker could end its copy in between, and nobody would know any more that one is wanted.
   insert into replication (storage_id, location_id, last_error) values (blob, place, p_reason)
-    on conflict (storage_id, location_id) do nothing;
+    on conflict (storage_id, location_id) do update set last_error = excluded.last_error;
+  delete from imagestorageplacement where storage_id = blob and location_id = place;
   return true;
 end $$;
