@@ -26,8 +26,8 @@ export interface HandlerContext {
 /** Sends one message of a response stream; resolves when there is room for the next. */
 export type Send<Response> = (message: Response) => Promise<void>;
 
-/** The makers of handlers, for one server's logger. */
-export function handlers(log: Logger) {
+/** The makers of handlers, for one server's logger. Before each call `admit` is asked; it throws what the caller is told. */
+export function handlers(log: Logger, admit: () => void = () => {}) {
   const report = (path: string, traceId: string | undefined, error: unknown) => {
     if (!(error instanceof StatusError)) return log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
     const { status, reason, message, cause } = error;
@@ -42,7 +42,11 @@ export function handlers(log: Logger) {
   ): handleUnaryCall<Request, Response> {
     return (call, callback) => {
       const context = contextOf(call);
-      handle(call.request, context).then(
+      const admitted = async () => {
+        admit();
+        return handle(call.request, context);
+      };
+      admitted().then(
         response => callback(null, response),
         error => {
           report(call.getPath(), context.traceId, error);
@@ -79,6 +83,7 @@ export function handlers(log: Logger) {
   ): Promise<void> {
     const writer = messageWriter<Response>(call, context.signal);
     try {
+      admit();
       await run(writer.write);
       writer.end();
     } catch (error) {

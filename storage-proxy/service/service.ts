@@ -53,7 +53,9 @@ type Gates = ReturnType<typeof makeGates>;
 
 /** The storage service, ready to be served. */
 export function storageService(options: ServiceOptions): Service {
-  const parts: Parts = { ...options, make: handlers(options.log), gates: makeGates() };
+  // Health alone would not keep callers out: where all nodes say no, the last resort is to try them all the same.
+  const make = handlers(options.log, options.identity);
+  const parts: Parts = { ...options, make, gates: makeGates() };
   const implementation: StorageHandlers = {
     ...describeHandlers(parts),
     ...blobHandlers(parts),

@@ -59,12 +59,18 @@ test('a store that comes, goes, and comes back as another one', async () => {
   await mkdir(folder);
   await soon('the store is noticed', async () => assert.equal(await health(proxy), [true, true]), 15_000);
   await store.describe();
+  const { session } = await store.begin({});
+  const digest = await put(store, Buffer.from('x'));
   await rename(folder, `${folder}.away`);
   await mkdir(folder);
   await writeFile(join(folder, '.entrepot-location'), '0b2d7e6e-8c0f-4f3b-9d4e-1f2a3b4c5d6e\n');
   await soon('the exchange is noticed', async () => assert.equal(await health(proxy), [false, false]), 15_000);
   assert.match(proxy.log(), 'THE STORE WAS EXCHANGED');
   await rejects('STORE_UNREACHABLE', () => store.describe());
+  await rejects('STORE_UNREACHABLE', () => store.begin({}));
+  await rejects('STORE_UNREACHABLE', () => store.append(session, (async function* () {})(), () => {}));
+  await rejects('STORE_UNREACHABLE', () => store.stat(digest));
+  await rejects('STORE_UNREACHABLE', () => store.read(digest, { offset: 0 }));
   await proxy.stop();
 });
 
