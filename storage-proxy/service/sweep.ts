@@ -1,7 +1,7 @@
 /** Removes uploads that nobody went on with, and what killed processes left behind. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Engine } from '../engines/engine.js';
+import type { Engine, Session } from '../engines/engine.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -45,10 +45,20 @@ export class Sweep {
 /** Removes uploads last written to before `before` (milliseconds since 1970). Failures are logged: the next sweep tries again. */
 export async function sweepOnce(engine: Engine, log: Logger, before: number, signal: AbortSignal): Promise<void> {
   let removed = 0;
+  const remove = async (session: Session) => {
+    try {
+      await engine.abort(session, signal);
+      return true;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warn({ err: error }, 'cannot remove a stale upload now');
+      return false;
+    }
+  };
   try {
     for await (const { session } of engine.staleUploads(before, signal)) {
-      await engine.abort(session, signal);
-      removed++;
+      // One that cannot be removed must not keep those after it.
+      if (await remove(session)) removed++;
     }
   } catch (error) {
     if (!signal.aborted) log.warn({ err: error }, 'cannot remove stale uploads now');

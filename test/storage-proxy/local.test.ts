@@ -187,6 +187,18 @@ test('stale uploads are swept up, fresh ones are not', async () => {
   await store.commit(fresh, digestOf(data));
 });
 
+test('a stale upload that cannot be removed does not keep the others', async () => {
+  const store = new LocalStorage({ storage_path: await temporaryFolder() });
+  for (let i = 0; i < 3; i++) await store.begin({});
+  const tried: string[] = [];
+  store.abort = async session => {
+    tried.push(session.toString());
+    throw new Error('stuck');
+  };
+  await sweepOnce(store, log, Date.now() + 1000, forever);
+  assert.is(new Set(tried).size, 3);
+});
+
 test('an upload of very many segments keeps its session short', async () => {
   const root = await temporaryFolder();
   const data = pattern(1_040 * 100, 1);

@@ -196,6 +196,12 @@ test('an upload that nobody goes on with is ended, and its bytes are freed', asy
     await metadata.uploads.create({ repository, uuid, location: 'usstorage', session, algorithm: 'sha256' });
   }
   await stack.sql("update blobupload set updated_at = now() - interval '3 days' where uuid = $1", [old]);
+  await stack.sql(
+    `insert into blobupload (repository_id, uuid, location_id, session, algorithm, updated_at)
+     select repository_id, gen_random_uuid(), location_id, '', algorithm, now() - interval '1 month'
+       from blobupload, generate_series(1, 250) where uuid = $1`,
+    [fresh],
+  );
   assert.is((await readdir(uploadsFolder)).length, before + 2);
   await stack.part(worker).stop();
   await stack.start(worker);
@@ -203,6 +209,7 @@ test('an upload that nobody goes on with is ended, and its bytes are freed', asy
   assert.is((await readdir(uploadsFolder)).length, before + 1);
   assert.is(await metadata.uploads.find(repository, old), undefined);
   assert.ok(await metadata.uploads.find(repository, fresh));
+  assert.is((await stack.sql('select 1 from blobupload')).length, 1);
 });
 
 test('no more batches of small blobs run at a time than there are slots, and those that wait are given back at the end', async () => {
