@@ -42,7 +42,7 @@ export function asOciError(error: unknown): OciError {
     return oci.unavailable('the registry cannot reach its database now', error);
   }
   if (error instanceof BlobUnavailable || error instanceof NoLocationWritable) {
-    return oci.unavailable(error.message, error);
+    return oci.unavailable(error.summary, error);
   }
   if (hasReason(error, 'TOO_LARGE')) return oci.tooLarge(error.message);
   if (hasReason(error, 'UPLOAD_UNKNOWN')) return oci.uploadUnknown();

@@ -14,6 +14,8 @@ import type { Locations } from './locations.js';
 /** No location could give the blob now. */
 export class BlobUnavailable extends Error {
   override readonly name = 'BlobUnavailable';
+  /** For clients: without the nodes' own words, which tell addresses that are nobody's business. */
+  readonly summary: string;
   readonly attempts: readonly { readonly location: string; readonly error: unknown }[];
 
   constructor(digest: Digest, attempts: BlobUnavailable['attempts']) {
@@ -23,6 +25,8 @@ export class BlobUnavailable extends Error {
     super(
       `no location can give ${digest} now (${tried.join('; ') || 'it is recorded in none that is configured here'})`,
     );
+    const names = attempts.map(({ location }) => location).join(', ');
+    this.summary = `no location can give ${digest} now (${names ? `tried: ${names}` : 'it is recorded in none'})`;
     this.attempts = attempts;
   }
 }

@@ -10,10 +10,13 @@ import type { Checkpoint } from './store.js';
 /** No location could take an upload now. */
 export class NoLocationWritable extends Error {
   override readonly name = 'NoLocationWritable';
+  /** For clients: without the nodes' own words, which tell addresses that are nobody's business. */
+  readonly summary: string;
 
   constructor(attempts: readonly { location: string; error: Error }[]) {
     const reasons = attempts.map(({ location, error }) => `${location}: ${error.message}`).join('; ');
     super(`no location can be written to now (${reasons})`);
+    this.summary = `no location can be written to now (tried: ${attempts.map(({ location }) => location).join(', ')})`;
   }
 }
 

@@ -23,6 +23,7 @@ test('a location that is away: writes go elsewhere, its blobs get a 503 until it
     assert.is(away.status, 503);
     assert.is(codeOf(away), 'UNAVAILABLE');
     assert.match(away.body.toString(), 'usstorage');
+    assert.not.match(away.body.toString(), '127.0.0.1', 'addresses are for the log');
     assert.ok(Number(away.headers['retry-after']) > 0);
     assert.is((await stack.client.request('HEAD', path)).status, 200);
 
@@ -44,6 +45,23 @@ test('a location that is away: writes go elsewhere, its blobs get a 503 until it
     await sleep(100);
   }
   assert.unreachable('the location did not come back');
+});
+
+test('no location at all: pushes get a 503 that names the locations, and no address', async () => {
+  for (const proxy of Object.values(stack.proxies)) proxy.kill('SIGSTOP');
+  try {
+    const push = await stack.client.request('POST', '/v2/away/blobs/uploads/');
+    assert.is(push.status, 503);
+    assert.match(push.body.toString(), /usstorage.*eustorage/);
+    assert.not.match(push.body.toString(), '127.0.0.1');
+  } finally {
+    for (const proxy of Object.values(stack.proxies)) proxy.kill('SIGCONT');
+  }
+  for (let i = 0; i < 100; i++) {
+    if ((await stack.client.request('POST', '/v2/away/blobs/uploads/')).status === 202) return;
+    await sleep(100);
+  }
+  assert.unreachable('the locations did not come back');
 });
 
 test('the database is away: what was served just now is served on, everything else gets a 503', async () => {
