@@ -5,7 +5,7 @@
  * as standard input (ENTREPOT_STOP_WITH_STDIN), so that it ends when the launcher is gone, however that came.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -151,13 +151,22 @@ function spawnPart(part: Part, options: SupervisorOptions): ChildProcess {
   return child;
 }
 
-/** Writes a stream to the log file, no faster than the file takes it. */
-function collect(stream: Readable, file: NodeJS.WritableStream, lines: LogLines): void {
+/**
+ * Writes a stream to the log file, no faster than the file takes it. A file that has failed (a full disk) takes nothing
+ * more and never asks for more: then the output is only read, or its process would wait for us in the middle of a line.
+ */
+function collect(stream: Readable, file: WriteStream, lines: LogLines): void {
   stream.setEncoding('utf8').on('data', (text: string) => {
     lines.push(text);
-    if (file.write(text)) return;
+    if (file.destroyed || file.write(text) || file.destroyed) return;
     stream.pause();
-    file.once('drain', () => stream.resume());
+    const goOn = () => {
+      file.off('drain', goOn);
+      file.off('close', goOn);
+      stream.resume();
+    };
+    file.on('drain', goOn);
+    file.on('close', goOn);
   });
 }
 
