@@ -40,6 +40,8 @@ export class Database {
   readonly #log: Logger;
   readonly #hosts: string[];
   #pool: Promise<pg.Pool> | undefined;
+  /** What `#pool` resolved to. */
+  #current: pg.Pool | undefined;
   #closed = false;
 
   constructor(config: DatabaseConfig, log: Logger) {
@@ -83,10 +85,16 @@ export class Database {
   }
 
   #writablePool(): Promise<pg.Pool> {
-    this.#pool ??= this.#connect().catch(error => {
-      this.#pool = undefined;
-      throw error;
-    });
+    this.#pool ??= this.#connect().then(
+      pool => {
+        this.#current = pool;
+        return pool;
+      },
+      error => {
+        this.#pool = undefined;
+        throw error;
+      },
+    );
     return this.#pool;
   }
 
@@ -123,8 +131,11 @@ export class Database {
     return pool;
   }
 
+  /** Looks for another host next time. Of many queries that fail with one pool, only the first does something. */
   #forget(pool: pg.Pool): void {
+    if (pool !== this.#current) return;
     this.#pool = undefined;
+    this.#current = undefined;
     pool.end().catch(() => {});
   }
 }

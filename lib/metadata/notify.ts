@@ -98,9 +98,13 @@ export class ReplicationListener {
 
 function untilEnd(client: pg.Client, signal: AbortSignal): Promise<void> {
   return new Promise(resolve => {
-    client.once('end', resolve);
-    client.once('error', () => resolve());
-    signal.addEventListener('abort', () => resolve(), { once: true });
-    if (signal.aborted) resolve();
+    const end = () => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    client.once('end', end);
+    client.once('error', end);
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
   });
 }
