@@ -28,11 +28,6 @@ export class ManifestCache {
     this.#redis = redis;
   }
 
-  /** The bytes if this process has them. */
-  peek(digest: Digest): Buffer | undefined {
-    return this.#memory.get(digest);
-  }
-
   /** The bytes if this process or Redis has them. */
   async get(digest: Digest): Promise<Buffer | undefined> {
     const here = this.#memory.get(digest);
