@@ -1,0 +1,144 @@
+/** The objects and multipart uploads of an upload in the bucket, before it is a blob. */
+import { type Digest, parseDigest } from '../../../lib/oci/digest.js';
+import { fail, hasReason } from '../../../lib/rpc/errors.js';
+import type { Bucket } from './bucket.js';
+import { ObjectMissing } from './errors.js';
+import type { Keys } from './keys.js';
+import { type Piece, sizeOfParts, type Upload } from './session.js';
+
+/** Limits that tests make small, so that what happens to large uploads can be seen with small ones. */
+export interface Tuning {
+  /** Parts of one multipart upload. */
+  readonly maxParts?: number | undefined;
+  /** Blobs above this size are copied in parts. */
+  readonly copyWholeBytes?: number | undefined;
+  /** How large those parts are, at least. */
+  readonly copyPartBytes?: number | undefined;
+}
+
+/** Parts that go straight to a blob's key. */
+export interface DirectParts {
+  readonly digest: Digest;
+  readonly uploadId: string;
+}
+
+/** The part that a commit adds to a multipart upload: a number that no append uses. */
+const COMMIT_PART = 1_000;
+
+export class Staging {
+  readonly bucket: Bucket;
+  readonly keys: Keys;
+  readonly minPartBytes: number;
+  readonly tuning: Tuning;
+
+  constructor(bucket: Bucket, keys: Keys, minPartBytes: number, tuning: Tuning) {
+    this.bucket = bucket;
+    this.keys = keys;
+    this.minPartBytes = minPartBytes;
+    this.tuning = tuning;
+  }
+
+  /** Says that the upload exists, and where its parts go, if that is not below its own prefix. */
+  async writeMarker(id: string, direct: DirectParts | undefined, signal: AbortSignal | undefined): Promise<void> {
+    await this.bucket.put(this.keys.marker(id), Buffer.from(direct ? JSON.stringify(direct) : ''), signal);
+  }
+
+  /** What the upload's marker says of parts that go elsewhere. */
+  async readMarker(id: string, signal: AbortSignal | undefined): Promise<DirectParts | undefined> {
+    const text = (await this.bucket.getSmall(this.keys.marker(id), signal))?.toString() ?? '';
+    if (text === '') return undefined;
+    const { digest, uploadId } = JSON.parse(text) as { digest?: unknown; uploadId?: unknown };
+    const known = parseDigest(String(digest));
+    return known && typeof uploadId === 'string' ? { digest: known, uploadId } : undefined;
+  }
+
+  /** Throws `uploadUnknown` if the upload was given up, or has ended. */
+  async assertAlive(upload: Upload, signal: AbortSignal | undefined): Promise<void> {
+    if ((await this.bucket.head(this.keys.marker(upload.id), signal)) === undefined) throw fail.uploadUnknown();
+  }
+
+  /** Reads the upload's loose bytes into the beginning of `target`. */
+  async load(upload: Upload, target: Buffer, signal: AbortSignal | undefined): Promise<void> {
+    let at = 0;
+    const places = upload.loose.map(piece => {
+      const place = { piece, at };
+      at += piece.length;
+      return place;
+    });
+    await inParallel(places, 8, async ({ piece, at }) => {
+      const bytes = await this.bucket.getSmall(this.keys.piece(upload.id, piece.name), signal);
+      if (bytes?.length !== piece.length) throw fail.uploadUnknown();
+      bytes.copy(target, at);
+    });
+  }
+
+  /**
+   * Completes the multipart upload that the session has open, with `tail`, if given, as its last part. What comes of
+   * it is an object of the upload, and no blob yet.
+   *
+   * If it is complete already, others did it: another node that goes on, or ourselves, with an answer that was lost.
+   * Then its beginning is what the session stands for, if it is long enough; but that is not certain (`exact`).
+   * Resolves to the piece, and to whether the tail is a part of it.
+   */
+  async seal(
+    upload: Upload,
+    tail: Buffer | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ piece: Piece; tailIncluded: boolean }> {
+    const { open } = upload;
+    if (!open) throw new Error('there is nothing to seal');
+    const key = this.keys.piece(upload.id, open.name);
+    const length = sizeOfParts(open);
+    const all = length + (tail?.length ?? 0);
+    try {
+      const last = tail ? [await this.bucket.uploadPart(key, open.uploadId, COMMIT_PART, tail, signal)] : [];
+      await this.bucket.completeUpload(key, open.uploadId, [...open.parts, ...last], signal);
+      return { piece: { name: open.name, length: all, exact: true }, tailIncluded: true };
+    } catch (error) {
+      if (!(error instanceof ObjectMissing) && !hasReason(error, 'UPLOAD_UNKNOWN')) throw error;
+      const found = (await this.bucket.head(key, signal)) ?? 0;
+      if (found >= all) return { piece: { name: open.name, length: all, exact: false }, tailIncluded: true };
+      if (found >= length) return { piece: { name: open.name, length, exact: false }, tailIncluded: false };
+      throw fail.uploadUnknown(error);
+    }
+  }
+
+  /** Removes everything of an upload. Its marker goes first: who writes to it meanwhile looks for that. */
+  async remove(id: string, signal?: AbortSignal, mayBeDirect = true): Promise<void> {
+    const direct = mayBeDirect ? await this.readMarker(id, signal) : undefined;
+    await this.bucket.delete(this.keys.marker(id), signal);
+    if (direct) await this.bucket.abortUpload(this.keys.blob(direct.digest), direct.uploadId, signal);
+    const prefix = this.keys.upload(id);
+    for await (const { key, uploadId } of this.bucket.listUploads(prefix, signal)) {
+      await this.bucket.abortUpload(key, uploadId, signal);
+    }
+    const keys: string[] = [];
+    for await (const { key } of this.bucket.list(prefix, undefined, signal)) keys.push(key);
+    await this.bucket.deleteAll(keys, signal);
+  }
+}
+
+/** Runs `work` on each item, at most `limit` at a time; the results are in the order of the items. Stops at the first that throws. */
+export async function inParallel<T, R>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const queue = items.entries();
+  let failed = false;
+  const runner = async () => {
+    for (const [index, item] of queue) {
+      if (failed) return;
+      try {
+        results[index] = await work(item, index);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(limit, items.length) }, runner));
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  return results;
+}
