@@ -14,7 +14,7 @@ import type {
 } from './engine.js';
 import type { S3Settings } from './s3/arguments.js';
 import { Blobs } from './s3/blobs.js';
-import { Bucket } from './s3/bucket.js';
+import { BucketClient } from './s3/bucket.js';
 import { Keys } from './s3/keys.js';
 import { probe } from './s3/probe.js';
 import { Staging, type Tuning } from './s3/staging.js';
@@ -27,7 +27,7 @@ const MAX_BLOB_BYTES = 5 * 1024 ** 4;
 export class S3Engine implements Engine {
   readonly driver: string;
   readonly capabilities: EngineCapabilities;
-  readonly #bucket: Bucket;
+  readonly #bucket: BucketClient;
   readonly #keys: Keys;
   readonly #blobs: Blobs;
   readonly #staging: Staging;
@@ -36,7 +36,7 @@ export class S3Engine implements Engine {
   constructor(settings: S3Settings, tuning: Tuning = {}) {
     this.driver = settings.driver;
     this.capabilities = { minChunkBytes: settings.minPartBytes, maxBlobBytes: MAX_BLOB_BYTES };
-    this.#bucket = new Bucket(settings);
+    this.#bucket = new BucketClient(settings);
     this.#keys = new Keys(settings.root);
     this.#blobs = new Blobs(this.#bucket, this.#keys);
     this.#staging = new Staging(this.#bucket, this.#keys, settings.minPartBytes, tuning);

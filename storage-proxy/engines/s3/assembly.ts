@@ -59,12 +59,12 @@ export async function assemble(
   const [only] = pieces;
   if (!only) return bucket.put(key, tail, signal);
   const copyWholeBytes = tuning.copyWholeBytes ?? COPY_WHOLE_BYTES;
-  const isOne = pieces.length === 1 && tail.length === 0 && only.exact;
+  const isOne = pieces.length === 1 && tail.length === 0 && only.whole;
   if (options.serverSideCopy && isOne && only.length <= copyWholeBytes)
     return bucket.copy(keys.piece(id, only.name), key, only.length, signal);
   const uploadId = await bucket.createUpload(key, signal);
   try {
-    await completeWith(staging, sources, { key, open: { uploadId, parts: [] }, nextNumber: 1 }, options, signal);
+    await completeWith(staging, sources, { key, open: { uploadId, parts: [] } }, options, signal);
   } catch (error) {
     await bucket.abortUpload(key, uploadId).catch(() => {});
     throw error;
@@ -75,19 +75,18 @@ export interface Target {
   readonly key: string;
   /** What it has already: the first bytes. */
   readonly open: OpenParts;
-  /** Part numbers are free from here on. */
-  readonly nextNumber: number;
 }
 
 /** Adds the sources to a multipart upload as its last parts, and completes it. */
 export async function completeWith(
   staging: Staging,
   { id, pieces, tail }: Sources,
-  { key, open, nextNumber }: Target,
+  { key, open }: Target,
   options: { readonly serverSideCopy: boolean; readonly maxCopyBytes: number },
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { bucket, keys, tuning } = staging;
+  const nextNumber = open.parts.length + 1;
   const total = pieces.reduce((sum, { length }) => sum + length, 0);
   const smallest = options.serverSideCopy ? (tuning.copyPartBytes ?? COPY_PART_BYTES) : staging.minPartBytes;
   const partBytes = Math.min(options.maxCopyBytes, Math.max(smallest, partBytesFor(total, pieces.length, nextNumber)));

@@ -3,16 +3,16 @@ import type { Digest } from '../../../lib/oci/digest.js';
 import { algorithmOf } from '../../../lib/oci/digest.js';
 import { fail } from '../../../lib/rpc/errors.js';
 import type { BlobBody, BlobEntry, ByteRange } from '../engine.js';
-import type { Bucket } from './bucket.js';
+import type { BucketClient } from './bucket.js';
 import { ObjectMissing } from './errors.js';
 import type { Keys } from './keys.js';
 import { readObject } from './reading.js';
 
 export class Blobs {
-  readonly #bucket: Bucket;
+  readonly #bucket: BucketClient;
   readonly #keys: Keys;
 
-  constructor(bucket: Bucket, keys: Keys) {
+  constructor(bucket: BucketClient, keys: Keys) {
     this.#bucket = bucket;
     this.#keys = keys;
   }

@@ -23,11 +23,11 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import { fail, hasReason } from '../../../lib/rpc/errors.js';
+import { fail } from '../../../lib/rpc/errors.js';
 import type { S3Settings } from './arguments.js';
 import { makeClient } from './client.js';
 import { withDeadline } from './deadline.js';
-import { ObjectMissing, s3Error } from './errors.js';
+import { isGone, ObjectMissing, s3Error } from './errors.js';
 import type { Part } from './session.js';
 
 interface Limit {
@@ -66,13 +66,18 @@ export interface OpenUpload {
   readonly modifiedMs: number;
 }
 
+/** A part as the store lists it. */
+export interface ListedPart extends Part {
+  readonly modifiedMs: number;
+}
+
 /** Deleting takes at most so many keys in one request. */
 const DELETE_KEYS = 1_000;
 
 /** For so long we believe that the bucket is still there. */
 const BUCKET_TRUST_MS = 10_000;
 
-export class Bucket {
+export class BucketClient {
   readonly #client: S3Client;
   readonly #settings: S3Settings;
   #seenMs = 0;
@@ -198,23 +203,31 @@ export class Bucket {
     } while (KeyMarker !== undefined);
   }
 
+  /** The parts of a multipart upload, in the order of their numbers; `uploadUnknown` if it is gone. */
+  async listParts(key: string, uploadId: string, signal?: AbortSignal): Promise<ListedPart[]> {
+    const parts: ListedPart[] = [];
+    let PartNumberMarker: string | undefined;
+    do {
+      const input = { ...this.#at(key), UploadId: uploadId, PartNumberMarker };
+      const page = await this.#quick('ListParts', signal, options =>
+        this.#client.send(new ListPartsCommand(input), options),
+      );
+      for (const { ETag, Size, LastModified } of page.Parts ?? [])
+        parts.push({ etag: etagOf(ETag), size: Size ?? 0, modifiedMs: LastModified?.getTime() ?? 0 });
+      PartNumberMarker = page.IsTruncated ? page.NextPartNumberMarker : undefined;
+    } while (PartNumberMarker !== undefined);
+    return parts;
+  }
+
   /** When a part was last written to a multipart upload; 0 if never, or if the upload is gone. */
   async lastPart(key: string, uploadId: string, signal?: AbortSignal): Promise<number> {
-    let newest = 0;
-    let PartNumberMarker: string | undefined;
     try {
-      do {
-        const input = { ...this.#at(key), UploadId: uploadId, PartNumberMarker };
-        const page = await this.#quick('ListParts', signal, options =>
-          this.#client.send(new ListPartsCommand(input), options),
-        );
-        for (const { LastModified } of page.Parts ?? []) newest = Math.max(newest, LastModified?.getTime() ?? 0);
-        PartNumberMarker = page.IsTruncated ? page.NextPartNumberMarker : undefined;
-      } while (PartNumberMarker !== undefined);
+      const parts = await this.listParts(key, uploadId, signal);
+      return parts.reduce((newest, { modifiedMs }) => Math.max(newest, modifiedMs), 0);
     } catch (error) {
       if (!isGone(error)) throw error;
+      return 0;
     }
-    return newest;
   }
 
   async createUpload(key: string, signal?: AbortSignal): Promise<string> {
@@ -229,7 +242,7 @@ export class Bucket {
     const answer = await this.#call('UploadPart', SEND, signal, options =>
       this.#client.send(new UploadPartCommand(input), options),
     );
-    return { number, etag: etagOf(answer.ETag), size: body.length };
+    return { etag: etagOf(answer.ETag), size: body.length };
   }
 
   /** Makes a part from a range of an object. */
@@ -251,12 +264,12 @@ export class Bucket {
     const answer = await this.#call('UploadPartCopy', copyLimit(length), signal, options =>
       this.#client.send(command, options),
     );
-    return { number, etag: etagOf(answer.CopyPartResult?.ETag), size: length };
+    return { etag: etagOf(answer.CopyPartResult?.ETag), size: length };
   }
 
-  /** Makes the object from exactly these parts; those that others may have written are dropped. */
+  /** Makes the object from exactly these parts, numbered from 1. Parts beyond them, which others may have written, are dropped. */
   async completeUpload(key: string, uploadId: string, parts: readonly Part[], signal?: AbortSignal): Promise<void> {
-    const Parts = parts.map(({ number, etag }) => ({ PartNumber: number, ETag: `"${etag}"` }));
+    const Parts = parts.map(({ etag }, index) => ({ PartNumber: index + 1, ETag: `"${etag}"` }));
     const command = new CompleteMultipartUploadCommand({
       ...this.#at(key),
       UploadId: uploadId,
@@ -326,10 +339,6 @@ export class Bucket {
 interface SendOptions {
   readonly abortSignal: AbortSignal;
   readonly requestTimeout: number;
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof ObjectMissing || hasReason(error, 'UPLOAD_UNKNOWN');
 }
 
 /** An entity tag without its quotes. */

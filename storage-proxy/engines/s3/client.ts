@@ -24,6 +24,9 @@ const MAX_SOCKETS = 1_024;
  */
 const ATTEMPTS = 3;
 
+/** Else it warns on every start that some later version, which is not the one that we use, will want a newer Node.js. */
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
+
 export function makeClient(settings: S3Settings): S3Client {
   const agent = { keepAlive: true, maxSockets: MAX_SOCKETS };
   const client = new S3Client({

@@ -3,8 +3,13 @@
  *
  * Of the store's own words only the code is kept: its sentences may repeat keys, signatures and addresses.
  */
-import { fail, StatusError } from '../../../lib/rpc/errors.js';
+import { fail, hasReason, StatusError } from '../../../lib/rpc/errors.js';
 import type { ArgumentNames } from './arguments.js';
+
+/** Whether an error says that the object, or the multipart upload, is not there (any more). */
+export function isGone(error: unknown): boolean {
+  return error instanceof ObjectMissing || hasReason(error, 'UPLOAD_UNKNOWN');
+}
 
 /** An object that is not there. Whoever asked for it knows what that means, so this never leaves the engine. */
 export class ObjectMissing extends Error {
@@ -53,6 +58,7 @@ const WRONG_REGION = ['AuthorizationHeaderMalformed', 'PermanentRedirect', 'Ille
 /** The StatusError (or one of the errors above) for a failed request; what is no answer of a store is handed back as it is. */
 export function s3Error(error: unknown, names: ArgumentNames): unknown {
   if (!(error instanceof Error) || error instanceof StatusError) return error;
+  if (isFault(error)) return error;
   const { code, status } = codeOf(error);
   const cause = new Error(`the store answered ${code}${status ? ` (HTTP ${status})` : ''}`);
   const unreachable = (message: string) => fail.storeUnreachable(message, cause);
@@ -73,7 +79,6 @@ export function s3Error(error: unknown, names: ArgumentNames): unknown {
   if (code === 'RequestTimeTooSkewed')
     return unreachable('the clocks of this machine and of the store differ too much');
   if (code === 'EntityTooSmall') return unreachable('the store wants larger parts: see minimum_chunk_size_mb');
-  if (isFault(error)) return error;
   return unreachable(`the store cannot be used now (${code}): if that stays so, see ${names.endpoint}`);
 }
 
@@ -90,9 +95,7 @@ function codeOf(error: Error): { code: string; status: number | undefined } {
   return { code: (system ?? inner) || error.name, status };
 }
 
-/** A mistake in this program rather than anything that the store said. */
+/** A mistake in this program rather than anything that a store or a connection said. */
 function isFault(error: Error): boolean {
-  return (
-    !('$metadata' in error) && !('code' in error) && ['TypeError', 'RangeError', 'ReferenceError'].includes(error.name)
-  );
+  return !('$metadata' in error) && !('code' in error) && !NO_CREDENTIALS.includes(error.name);
 }

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fail } from '../../../lib/rpc/errors.js';
 import type { Probe } from '../engine.js';
-import type { Bucket } from './bucket.js';
+import type { BucketClient } from './bucket.js';
 import { NotImplemented, ObjectExists } from './errors.js';
 import type { Keys } from './keys.js';
 
@@ -12,7 +12,7 @@ const LOCATION_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Longer than another node takes from finding no identity to having written one. */
 const SETTLE_MS = 3_000;
 
-export async function probe(bucket: Bucket, keys: Keys, signal?: AbortSignal): Promise<Probe> {
+export async function probe(bucket: BucketClient, keys: Keys, signal?: AbortSignal): Promise<Probe> {
   let locationId: string | undefined;
   try {
     locationId = await readIdentity(bucket, keys, signal);
@@ -30,7 +30,7 @@ export async function probe(bucket: Bucket, keys: Keys, signal?: AbortSignal): P
 }
 
 /** The store's identity; undefined if it has none yet. */
-async function readIdentity(bucket: Bucket, keys: Keys, signal?: AbortSignal): Promise<string | undefined> {
+async function readIdentity(bucket: BucketClient, keys: Keys, signal?: AbortSignal): Promise<string | undefined> {
   const text = (await bucket.getSmall(keys.identity, signal))?.toString().trim();
   if (text !== undefined && !LOCATION_ID.test(text))
     throw fail.storeUnreachable('the marker .entrepot-location in the bucket is damaged');
@@ -41,7 +41,7 @@ async function readIdentity(bucket: Bucket, keys: Keys, signal?: AbortSignal): P
  * Gives a new store its identity, or reads the one that another node has given it just now. Where the store cannot
  * write only what is not there yet, the last of the nodes that begin at the same time wins, and all wait for it.
  */
-async function makeIdentity(bucket: Bucket, keys: Keys, signal?: AbortSignal): Promise<string | undefined> {
+async function makeIdentity(bucket: BucketClient, keys: Keys, signal?: AbortSignal): Promise<string | undefined> {
   const text = Buffer.from(`${randomUUID()}\n`);
   try {
     await bucket.putNew(keys.identity, text, signal);
@@ -55,7 +55,7 @@ async function makeIdentity(bucket: Bucket, keys: Keys, signal?: AbortSignal): P
 }
 
 /** Writes an object among the uploads, where the sweep finds it if we die; reads it back; deletes it. */
-async function tryWriting(bucket: Bucket, keys: Keys, signal?: AbortSignal): Promise<void> {
+async function tryWriting(bucket: BucketClient, keys: Keys, signal?: AbortSignal): Promise<void> {
   const key = `${keys.upload(randomUUID())}probe`;
   const written = randomBytes(1024);
   try {

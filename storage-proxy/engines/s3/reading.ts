@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fail, StatusError } from '../../../lib/rpc/errors.js';
 import { throwIfAborted } from '../abortable.js';
-import type { Bucket } from './bucket.js';
+import type { BucketClient } from './bucket.js';
 import { ObjectMissing } from './errors.js';
 
 /** A store that sends nothing for so long while we wait is stuck. The clock stands while nobody asks for more. */
@@ -22,7 +22,7 @@ export interface ObjectRange {
 
 /** The bytes of a range. It is opened at the first pull, and closed at the end, when the consumer stops, and when the signal aborts. */
 export async function* readObject(
-  bucket: Bucket,
+  bucket: BucketClient,
   range: ObjectRange,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Buffer> {
@@ -47,7 +47,11 @@ export async function* readObject(
   }
 }
 
-async function* readOnce(bucket: Bucket, range: ObjectRange, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
+async function* readOnce(
+  bucket: BucketClient,
+  range: ObjectRange,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
   throwIfAborted(signal);
   const stop = new AbortController();
   const onAbort = () => stop.abort();

@@ -1,7 +1,7 @@
 /**
  * The session of an upload: which objects and parts in the bucket it stands for, in the order of their bytes.
  *
- * Parts take about 30 characters each and are bounded by MAX_PARTS for each of the two lists, completed objects take
+ * Parts take about 28 characters each and are bounded by MAX_PARTS for each of the two lists, completed objects take
  * about 22 and stand for up to MAX_PARTS parts each: 5 TiB are about 1,300 of them, and a session of 60 KiB.
  */
 import { z } from 'zod';
@@ -12,12 +12,11 @@ import { isName, isUploadId } from './keys.js';
 
 /** A part of a multipart upload, as the store has acknowledged it. */
 export interface Part {
-  readonly number: number;
   readonly etag: string;
   readonly size: number;
 }
 
-/** A multipart upload that is being written to. */
+/** A multipart upload that is being written to. Its parts are numbered from 1, without gaps. */
 export interface OpenParts {
   readonly uploadId: string;
   readonly parts: readonly Part[];
@@ -27,8 +26,8 @@ export interface OpenParts {
 export interface Piece {
   readonly name: string;
   readonly length: number;
-  /** The object is known to have exactly these bytes, and no more. */
-  readonly exact: boolean;
+  /** The object has no more bytes than these. */
+  readonly whole: boolean;
 }
 
 export interface Upload {
@@ -56,7 +55,7 @@ export type Stray =
   | { readonly kind: 'upload'; readonly id: string }
   | { readonly kind: 'parts'; readonly digest: Digest; readonly uploadId: string };
 
-/** Parts of one multipart upload. Stores take 10,000, some of them 1,000. */
+/** Parts of one multipart upload. Stores take 10,000, some of them 1,000; more would not fit into a session. */
 export const MAX_PARTS = 500;
 
 /** Small objects at the end of an upload; more are folded into one. */
@@ -171,38 +170,32 @@ function malformed() {
   return fail.malformed('the session is not one that this engine gave out');
 }
 
-/** Entity tags of 32 hex digits, as nearly all are, take 22 characters; numbers that follow on each other take none. */
+/** Entity tags of 32 hex digits, as nearly all are, take 22 characters. */
 function writeParts(parts: readonly Part[]): string {
-  let expected = 1;
-  const words = parts.map(({ number, etag, size }) => {
+  const words = parts.map(({ etag, size }) => {
     const tag = /^[0-9a-f]{32}$/.test(etag) ? Buffer.from(etag, 'hex').toString('base64url') : `=${etag}`;
-    const word = `${tag}:${size.toString(36)}${number === expected ? '' : `:${number}`}`;
-    expected = number + 1;
-    return word;
+    return `${tag}:${size.toString(36)}`;
   });
   return words.join(' ');
 }
 
 function readParts(text: string, context: z.RefinementCtx): readonly Part[] {
-  let number = 0;
   return words(text, context, word => {
-    const [, tag = '', size = '', own] = /^(=[^\s:]+|[\w-]{22}):([0-9a-z]{1,11})(?::(\d{1,5}))?$/.exec(word) ?? [];
-    const next = own === undefined ? number + 1 : Number(own);
-    if (tag === '' || next <= number) return undefined;
-    number = next;
+    const [, tag = '', size = ''] = /^(=[^\s:]+|[\w-]{22}):([0-9a-z]{1,11})$/.exec(word) ?? [];
+    if (tag === '') return undefined;
     const etag = tag.startsWith('=') ? tag.slice(1) : Buffer.from(tag, 'base64url').toString('hex');
-    return { number, etag, size: Number.parseInt(size, 36) };
+    return { etag, size: Number.parseInt(size, 36) };
   });
 }
 
 function writePieces(pieces: readonly Piece[]): string {
-  return pieces.map(({ name, length, exact }) => `${name}:${length.toString(36)}${exact ? '' : '~'}`).join(' ');
+  return pieces.map(({ name, length, whole }) => `${name}:${length.toString(36)}${whole ? '' : '~'}`).join(' ');
 }
 
 function readPieces(text: string, context: z.RefinementCtx): readonly Piece[] {
   return words(text, context, word => {
     const [, name = '', length = '', rest] = /^([0-9a-f]{12}):([0-9a-z]{1,11})(~?)$/.exec(word) ?? [];
-    return isName(name) ? { name, length: Number.parseInt(length, 36), exact: rest === '' } : undefined;
+    return isName(name) ? { name, length: Number.parseInt(length, 36), whole: rest === '' } : undefined;
   });
 }
 

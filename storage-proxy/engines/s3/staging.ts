@@ -1,10 +1,10 @@
 /** The objects and multipart uploads of an upload in the bucket, before it is a blob. */
 import { type Digest, parseDigest } from '../../../lib/oci/digest.js';
-import { fail, hasReason } from '../../../lib/rpc/errors.js';
-import type { Bucket } from './bucket.js';
-import { ObjectMissing } from './errors.js';
+import { fail } from '../../../lib/rpc/errors.js';
+import type { BucketClient } from './bucket.js';
+import { isGone } from './errors.js';
 import type { Keys } from './keys.js';
-import { type Piece, sizeOfParts, type Upload } from './session.js';
+import { type OpenParts, type Piece, sizeOfParts, type Upload } from './session.js';
 
 /** Limits that tests make small, so that what happens to large uploads can be seen with small ones. */
 export interface Tuning {
@@ -16,22 +16,28 @@ export interface Tuning {
   readonly copyPartBytes?: number | undefined;
 }
 
+/** What came of sealing. */
+export interface Sealed {
+  readonly piece: Piece;
+  /** Whether the tail is in it. */
+  readonly tailIncluded: boolean;
+  /** Whether its bytes are known to be those that the session stands for. */
+  readonly certain: boolean;
+}
+
 /** Parts that go straight to a blob's key. */
 export interface DirectParts {
   readonly digest: Digest;
   readonly uploadId: string;
 }
 
-/** The part that a commit adds to a multipart upload: a number that no append uses. */
-const COMMIT_PART = 1_000;
-
 export class Staging {
-  readonly bucket: Bucket;
+  readonly bucket: BucketClient;
   readonly keys: Keys;
   readonly minPartBytes: number;
   readonly tuning: Tuning;
 
-  constructor(bucket: Bucket, keys: Keys, minPartBytes: number, tuning: Tuning) {
+  constructor(bucket: BucketClient, keys: Keys, minPartBytes: number, tuning: Tuning) {
     this.bucket = bucket;
     this.keys = keys;
     this.minPartBytes = minPartBytes;
@@ -73,33 +79,50 @@ export class Staging {
   }
 
   /**
-   * Completes the multipart upload that the session has open, with `tail`, if given, as its last part. What comes of
-   * it is an object of the upload, and no blob yet.
+   * Completes the multipart upload that the session has open, with `tail`, if given, as its last part; only its sole
+   * writer may give one. What comes of it is an object of the upload, and no blob yet.
+   *
+   * A killed writer may have sent parts that the session does not know of. Some stores drop what a completion does not
+   * list; RADOS Gateway refuses it. So those parts become the end of the object, and the piece is its beginning.
    *
    * If it is complete already, others did it: another node that goes on, or ourselves, with an answer that was lost.
-   * Then its beginning is what the session stands for, if it is long enough; but that is not certain (`exact`).
-   * Resolves to the piece, and to whether the tail is a part of it.
+   * Its beginning is what the session stands for, if it is long enough; but that must be read to be `certain`.
    */
-  async seal(
-    upload: Upload,
-    tail: Buffer | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<{ piece: Piece; tailIncluded: boolean }> {
+  async seal(upload: Upload, tail: Buffer | undefined, signal: AbortSignal | undefined): Promise<Sealed> {
     const { open } = upload;
     if (!open) throw new Error('there is nothing to seal');
     const key = this.keys.piece(upload.id, open.name);
+    const { name, uploadId, parts } = open;
     const length = sizeOfParts(open);
     const all = length + (tail?.length ?? 0);
     try {
-      const last = tail ? [await this.bucket.uploadPart(key, open.uploadId, COMMIT_PART, tail, signal)] : [];
-      await this.bucket.completeUpload(key, open.uploadId, [...open.parts, ...last], signal);
-      return { piece: { name: open.name, length: all, exact: true }, tailIncluded: true };
+      const last = tail ? [await this.bucket.uploadPart(key, uploadId, parts.length + 1, tail, signal)] : [];
+      await this.bucket.completeUpload(key, uploadId, [...parts, ...last], signal);
+      return { piece: { name, length: all, whole: true }, tailIncluded: tail !== undefined, certain: true };
     } catch (error) {
-      if (!(error instanceof ObjectMissing) && !hasReason(error, 'UPLOAD_UNKNOWN')) throw error;
-      const found = (await this.bucket.head(key, signal)) ?? 0;
-      if (found >= all) return { piece: { name: open.name, length: all, exact: false }, tailIncluded: true };
-      if (found >= length) return { piece: { name: open.name, length, exact: false }, tailIncluded: false };
-      throw fail.uploadUnknown(error);
+      if (!isGone(error)) throw error;
+    }
+    if (await this.#completeAll(key, open, signal))
+      return { piece: { name, length, whole: false }, tailIncluded: false, certain: true };
+    const found = (await this.bucket.head(key, signal)) ?? 0;
+    const tailIncluded = tail !== undefined && found >= all;
+    if (found < length) throw fail.uploadUnknown();
+    return { piece: { name, length: tailIncluded ? all : length, whole: false }, tailIncluded, certain: false };
+  }
+
+  /** Completes a multipart upload with all of its parts, if the first of them are those of the session; false if they are not. */
+  async #completeAll(key: string, { uploadId, parts }: OpenParts, signal: AbortSignal | undefined): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const all = await this.bucket.listParts(key, uploadId, signal);
+        if (parts.some(({ etag }, i) => all[i]?.etag !== etag)) return false;
+        await this.bucket.completeUpload(key, uploadId, all, signal);
+        return true;
+      } catch (error) {
+        if (!isGone(error)) throw error;
+        // Its writer lives, and was quicker.
+        if (attempt === 3) return false;
+      }
     }
   }
 

@@ -11,7 +11,7 @@ import { Buffers } from './buffers.js';
 import { ObjectMissing } from './errors.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
 import type { Staging } from './staging.js';
-import { type Moment, Writer } from './writer.js';
+import { type Moment, mayContinue, type Own, Writer } from './writer.js';
 
 const MIB = 1024 * 1024;
 
@@ -26,8 +26,7 @@ const REMEMBERED_MOMENTS = 32;
 /** What this process knows of an upload that it wrote to, beyond the session. */
 interface Tail {
   readonly moments: readonly Moment[];
-  readonly owned: ReadonlySet<string>;
-  readonly nextNumber: number;
+  readonly own: Own | undefined;
 }
 
 export class Uploads {
@@ -71,7 +70,7 @@ export class Uploads {
   ): Promise<Checkpoint> {
     const upload = readSession(session);
     const tail = this.#take(upload, session);
-    const start = tail ?? { hash: hashOfNothing(upload), moments: [], owned: new Set<string>(), nextNumber: 1 };
+    const start = tail ?? { hash: hashOfNothing(upload), moments: [], own: undefined };
     // What went straight to the blob's key can be neither read nor hashed again: without its hash it is lost.
     if (!tail && upload.direct) throw fail.uploadUnknown();
     let moments: readonly Moment[] = start.moments;
@@ -96,9 +95,8 @@ export class Uploads {
     } catch (error) {
       throw error instanceof ObjectMissing ? fail.uploadUnknown(error) : error;
     } finally {
-      await writer.giveUp();
-      if (moments.length > 0)
-        this.#tails.set(upload.id, { moments, owned: writer.owned, nextNumber: writer.nextNumber });
+      await writer.close();
+      if (moments.length > 0) this.#tails.set(upload.id, { moments, own: writer.own });
     }
   }
 
@@ -139,40 +137,42 @@ export class Uploads {
       return;
     }
     if (upload.direct) {
-      if (!found || !tail) throw fail.uploadUnknown();
+      if (!found) throw fail.uploadUnknown();
       if (digest !== upload.digest) throw fail.malformed('the upload was begun for another digest');
     }
-    const { sources, exact } = await this.#sourcesOf(upload, signal);
-    if (!found || !exact) {
+    const { sources, certain } = await this.#sourcesOf(upload, mayContinue(tail?.own, upload.open), signal);
+    if (!found || !certain) {
       if (upload.direct) throw fail.uploadUnknown();
       const stored = await hashSources(this.#staging, sources, digest, signal);
       if (stored !== digest) throw fail.digestMismatch(digest, stored);
     }
-    if (!upload.direct || !tail) return assemble(this.#staging, sources, digest, this.#settings, signal);
-    const target = { key: keys.blob(digest), open: upload.direct, nextNumber: tail.nextNumber };
+    if (!upload.direct) return assemble(this.#staging, sources, digest, this.#settings, signal);
+    const target = { key: keys.blob(digest), open: upload.direct };
     await completeWith(this.#staging, sources, target, this.#settings, signal);
   }
 
   /** The objects that the upload consists of, once nothing of it is in an open multipart upload any more. */
   async #sourcesOf(
     upload: Upload,
+    isOwn: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<{ readonly sources: Sources; readonly exact: boolean }> {
+  ): Promise<{ readonly sources: Sources; readonly certain: boolean }> {
     const { id, sealed, open, loose } = upload;
     const isEmpty = sealed.length === 0 && !open && loose.length === 0;
     if (isEmpty && upload.marked) await this.#staging.assertAlive(upload, signal);
     const [only] = loose;
     // A single small object is copied as it is.
     if (only && loose.length === 1 && sealed.length === 0 && !open)
-      return { sources: { id, pieces: [only], tail: Buffer.alloc(0) }, exact: true };
+      return { sources: { id, pieces: [only], tail: Buffer.alloc(0) }, certain: true };
     const tail = Buffer.alloc(loose.reduce((sum, { length }) => sum + length, 0));
     await this.#staging.load(upload, tail, signal);
-    if (!open) return { sources: { id, pieces: sealed, tail }, exact: sealed.every(({ exact }) => exact) };
-    const { piece, tailIncluded } = await this.#staging.seal(upload, tail.length > 0 ? tail : undefined, signal);
+    if (!open) return { sources: { id, pieces: sealed, tail }, certain: true };
+    const last = isOwn && tail.length > 0 ? tail : undefined;
+    const { piece, tailIncluded, certain } = await this.#staging.seal(upload, last, signal);
     const pieces = [...sealed, piece];
     return {
       sources: { id, pieces, tail: tailIncluded ? Buffer.alloc(0) : tail },
-      exact: pieces.every(({ exact }) => exact),
+      certain,
     };
   }
 

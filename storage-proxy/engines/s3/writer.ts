@@ -9,14 +9,11 @@ import { fail, hasReason } from '../../../lib/rpc/errors.js';
 import type { Checkpoint } from '../engine.js';
 import type { Buffers } from './buffers.js';
 import { randomName } from './keys.js';
-import { MAX_LOOSE, MAX_PARTS, type Part, sizeOf, type Upload, writeSession } from './session.js';
+import { MAX_LOOSE, MAX_PARTS, type OpenParts, type Part, sizeOf, type Upload, writeSession } from './session.js';
 import type { Staging } from './staging.js';
 
 /** While one part is on its way another is, too: a connection alone does not fill the line to most stores. */
 const PARTS_IN_FLIGHT = 2;
-
-/** Part numbers are not used twice, and end here: some stores take no more than 1,000, and the highest is kept for a commit's last bytes. */
-const LAST_NUMBER = 990;
 
 /** A moment of an upload, and the hash of all bytes up to it; undefined if it was lost. */
 export interface Moment extends Checkpoint {
@@ -28,14 +25,37 @@ export interface Moment extends Checkpoint {
 export interface Start {
   readonly upload: Upload;
   readonly hash: Hash | undefined;
-  /** The multipart uploads that only this process writes to, and that no append of it is writing to now. */
-  readonly owned: ReadonlySet<string>;
-  /** The next part number in them. */
-  readonly nextNumber: number;
+  readonly own: Own | undefined;
+}
+
+/** The multipart upload that this process, and nobody else, has been writing to. */
+export interface Own {
+  readonly uploadId: string;
+  /** Parts that were sent, acknowledged or not. */
+  readonly sent: number;
+}
+
+/**
+ * Whether a multipart upload may be written to after these parts. If more was sent than the session knows of, it may
+ * not: what was given up may still arrive.
+ */
+export function mayContinue(own: Own | undefined, parts: OpenParts | undefined): boolean {
+  return own !== undefined && parts?.uploadId === own.uploadId && parts.parts.length === own.sent;
+}
+
+/**
+ * What can be written to at the start. Parts that go straight to a blob's key may be sent again: nothing else can take
+ * their place, and if one that was given up arrives later, the commit fails, and the caller begins again.
+ */
+function ownOf({ own, upload: { open, direct } }: Start): Own | undefined {
+  if (!open && direct && own?.uploadId === direct.uploadId) return { ...own, sent: direct.parts.length };
+  return mayContinue(own, open) ? own : undefined;
 }
 
 interface Sending {
-  readonly part: Promise<Part>;
+  /** Settles once the part is stored, and acknowledged if all before it are. */
+  stored: Promise<void>;
+  part: Part | undefined;
   /** Where it belongs. */
   readonly direct: boolean;
   /** Whether it begins with the upload's loose bytes. */
@@ -48,10 +68,9 @@ export class Writer {
   readonly #buffers: Buffers;
   readonly #onMoment: (moment: Moment) => void;
   readonly #signal: AbortSignal | undefined;
-  readonly #owned: Set<string>;
   #upload: Upload;
   #hash: Hash | undefined;
-  #nextNumber: number;
+  #own: Own | undefined;
   readonly #sending: Sending[] = [];
   #buffer: Buffer | undefined;
   /** Where the next byte goes in the buffer. Its beginning is kept free for the upload's loose bytes. */
@@ -70,20 +89,15 @@ export class Writer {
     this.#buffers = buffers;
     this.#upload = start.upload;
     this.#hash = start.hash;
-    this.#owned = new Set(start.owned);
-    this.#nextNumber = start.nextNumber;
+    this.#own = ownOf(start);
     this.#onMoment = onMoment;
     this.#signal = signal;
     this.#base = sizeOfLoose(start.upload);
     this.#at = this.#base;
   }
 
-  get owned(): ReadonlySet<string> {
-    return this.#owned;
-  }
-
-  get nextNumber(): number {
-    return this.#nextNumber;
+  get own(): Own | undefined {
+    return this.#own;
   }
 
   async add(piece: Buffer): Promise<void> {
@@ -116,9 +130,9 @@ export class Writer {
     return this.#moment();
   }
 
-  /** Waits for what is under way; nothing of it is acknowledged any more. */
-  async giveUp(): Promise<void> {
-    await Promise.allSettled(this.#sending.map(({ part }) => part));
+  /** Waits for what is under way: what can be acknowledged of it still is. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#sending.map(({ stored }) => stored));
   }
 
   /** Sends the buffer, preceded by the loose bytes, as the next part. */
@@ -130,10 +144,26 @@ export class Writer {
     const folds = this.#base > 0;
     if (folds) await this.#staging.load(this.#upload, buffer, this.#signal);
     const body = buffer.subarray(0, this.#at);
-    const part = this.#staging.bucket.uploadPart(target.key, target.uploadId, this.#nextNumber++, body, this.#signal);
-    // A buffer goes back only after success: of a request that was given up, bytes may still be on their way out.
-    part.then(() => this.#buffers.giveBack(buffer)).catch(() => {});
-    this.#sending.push({ part, direct: target.direct, folds, hash: this.#hash?.copy() });
+    const number = (this.#own?.sent ?? 0) + 1;
+    this.#own = { uploadId: target.uploadId, sent: number };
+    const sending: Sending = {
+      stored: Promise.resolve(),
+      part: undefined,
+      direct: target.direct,
+      folds,
+      hash: this.#hash?.copy(),
+    };
+    sending.stored = this.#staging.bucket
+      .uploadPart(target.key, target.uploadId, number, body, this.#signal)
+      .then(part => {
+        // Only after success: of a request that was given up, bytes may still be on their way out.
+        this.#buffers.giveBack(buffer);
+        sending.part = part;
+        this.#acknowledge();
+      });
+    // Whoever waits for it hears of a failure.
+    sending.stored.catch(() => {});
+    this.#sending.push(sending);
     this.#buffer = undefined;
     this.#base = 0;
     this.#at = 0;
@@ -143,18 +173,22 @@ export class Writer {
     while (this.#sending.length > 0) await this.#settleOldest();
   }
 
-  /** Waits for the oldest part that is under way: what it completes is acknowledged. */
   async #settleOldest(): Promise<void> {
-    const [oldest] = this.#sending;
-    if (!oldest) return;
-    const part = await oldest.part;
-    this.#sending.shift();
-    const { direct, open } = this.#upload;
-    const loose = oldest.folds ? [] : this.#upload.loose;
-    if (oldest.direct && direct)
-      this.#upload = { ...this.#upload, loose, direct: { ...direct, parts: [...direct.parts, part] } };
-    else if (open) this.#upload = { ...this.#upload, loose, open: { ...open, parts: [...open.parts, part] } };
-    this.#onMoment(this.#moment(oldest.hash));
+    await this.#sending[0]?.stored;
+  }
+
+  /** Acknowledges the parts that are stored, as far as all before them are, too. */
+  #acknowledge(): void {
+    for (let [oldest] = this.#sending; oldest?.part; [oldest] = this.#sending) {
+      this.#sending.shift();
+      const { direct, open } = this.#upload;
+      const loose = oldest.folds ? [] : this.#upload.loose;
+      const { part } = oldest;
+      if (oldest.direct && direct)
+        this.#upload = { ...this.#upload, loose, direct: { ...direct, parts: [...direct.parts, part] } };
+      else if (open) this.#upload = { ...this.#upload, loose, open: { ...open, parts: [...open.parts, part] } };
+      this.#onMoment(this.#moment(oldest.hash));
+    }
   }
 
   /** The multipart upload that the next part belongs to. */
@@ -167,15 +201,14 @@ export class Writer {
         return { key: keys.blob(digest), uploadId: direct.uploadId, direct: true };
     }
     const { open } = this.#upload;
-    if (open && (!this.#owned.has(open.uploadId) || this.#isFull(open.parts))) {
+    if (open && (!this.#owns(open) || this.#isFull(open.parts))) {
       await this.#settleAll();
       await this.#seal();
     } else if (!open) await this.#settleAll();
     if (!this.#upload.open) {
       const name = randomName();
       const uploadId = await bucket.createUpload(keys.piece(this.#upload.id, name), this.#signal);
-      this.#owned.add(uploadId);
-      this.#nextNumber = 1;
+      this.#own = { uploadId, sent: 0 };
       this.#upload = { ...this.#upload, open: { name, uploadId, parts: [] } };
       // An abort that came before found nothing to abort, but it has removed the marker.
       await this.#mark();
@@ -190,33 +223,31 @@ export class Writer {
   #goesDirect(): boolean {
     const { digest, direct, sealed, open } = this.#upload;
     if (!digest || !this.#hash || open || sealed.length > 0) return false;
-    return direct ? this.#owned.has(direct.uploadId) : true;
+    return direct ? this.#owns(direct) : true;
+  }
+
+  #owns({ uploadId }: OpenParts): boolean {
+    return this.#own?.uploadId === uploadId;
   }
 
   async #beginDirect(): Promise<void> {
     const { digest } = this.#upload;
     if (!digest) return;
     const uploadId = await this.#staging.bucket.createUpload(this.#staging.keys.blob(digest), this.#signal);
-    this.#owned.add(uploadId);
-    this.#nextNumber = 1;
+    this.#own = { uploadId, sent: 0 };
     await this.#staging.writeMarker(this.#upload.id, { digest, uploadId }, this.#signal);
     this.#upload = { ...this.#upload, marked: true, direct: { uploadId, parts: [] } };
   }
 
   #isFull(parts: readonly Part[]): boolean {
     const { maxParts = MAX_PARTS } = this.#staging.tuning;
-    return parts.length + this.#sending.length >= maxParts || this.#nextNumber > LAST_NUMBER;
+    return parts.length + this.#sending.length >= maxParts;
   }
 
   async #seal(): Promise<void> {
-    const { piece } = await this.#staging.seal(this.#upload, undefined, this.#signal);
-    // Somebody else has completed it: what it holds must be read before it is believed.
-    if (!piece.exact) this.#loseHash();
+    const { piece, certain } = await this.#staging.seal(this.#upload, undefined, this.#signal);
+    if (!certain) this.#hash = undefined;
     this.#upload = { ...this.#upload, open: undefined, sealed: [...this.#upload.sealed, piece] };
-  }
-
-  #loseHash(): void {
-    this.#hash = undefined;
   }
 
   #hasParts(): boolean {
@@ -264,7 +295,7 @@ export class Writer {
       if (hasReason(error, 'UPLOAD_UNKNOWN')) await bucket.delete(keys.piece(id, name)).catch(() => {});
       throw error;
     }
-    const piece = { name, length: folds ? body.length : received, exact: true };
+    const piece = { name, length: folds ? body.length : received, whole: true };
     this.#upload = { ...this.#upload, loose: folds ? [piece] : [...loose, piece] };
   }
 
