@@ -1,7 +1,9 @@
 /** Makes a blob of an upload's objects: what a commit does once it knows which they are. */
 import { algorithmOf, type Digest, endHash, newHash } from '../../../lib/oci/digest.js';
 import { throwIfAborted } from '../abortable.js';
-import { readObject } from './reading.js';
+import type { BucketClient } from './bucket.js';
+import type { Keys } from './keys.js';
+import { type ObjectRange, readObject } from './reading.js';
 import type { OpenParts, Part, Piece } from './session.js';
 import { inParallel, type Staging } from './staging.js';
 
@@ -28,18 +30,22 @@ export interface Sources {
   readonly tail: Buffer;
 }
 
-/** The digest of the stored bytes: they are all read. */
-export async function hashSources(
-  staging: Staging,
-  { id, pieces, tail }: Sources,
+export function rangesOf(keys: Keys, { id, pieces }: Sources): ObjectRange[] {
+  return pieces.map(({ name, length }) => ({ key: keys.piece(id, name), from: 0, length }));
+}
+
+/** The digest of stored bytes, followed by those of `tail`: they are all read. */
+export async function hashRanges(
+  bucket: BucketClient,
+  ranges: readonly ObjectRange[],
   digest: Digest,
   signal: AbortSignal | undefined,
+  tail: Buffer = Buffer.alloc(0),
 ): Promise<Digest> {
   const algorithm = algorithmOf(digest);
   const hash = newHash(algorithm);
-  for (const { name, length } of pieces) {
-    const range = { key: staging.keys.piece(id, name), from: 0, length };
-    for await (const piece of readObject(staging.bucket, range, signal)) hash.update(piece);
+  for (const range of ranges) {
+    for await (const piece of readObject(bucket, range, signal)) hash.update(piece);
   }
   throwIfAborted(signal);
   return endHash(algorithm, hash.update(tail));

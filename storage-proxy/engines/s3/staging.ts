@@ -79,33 +79,38 @@ export class Staging {
   }
 
   /**
-   * Completes the multipart upload that the session has open, with `tail`, if given, as its last part; only its sole
-   * writer may give one. What comes of it is an object of the upload, and no blob yet.
+   * Completes the multipart upload that the session has open. What comes of it is an object of the upload, and no blob
+   * yet. If `own`, we are its sole writer, and have sent nothing that the session does not know of: then `tail`, if it
+   * has bytes, becomes the last part.
    *
-   * A killed writer may have sent parts that the session does not know of. Some stores drop what a completion does not
-   * list; RADOS Gateway refuses it. So those parts become the end of the object, and the piece is its beginning.
+   * Otherwise a killed writer may have sent parts that the session does not know of. AWS drops what a completion does
+   * not list; Ceph refuses to complete, and Swift keeps the part for ever where nobody sees it. So such parts are listed,
+   * too, and become the end of the object, and the piece is its beginning.
    *
    * If it is complete already, others did it: another node that goes on, or ourselves, with an answer that was lost.
    * Its beginning is what the session stands for, if it is long enough; but that must be read to be `certain`.
    */
-  async seal(upload: Upload, tail: Buffer | undefined, signal: AbortSignal | undefined): Promise<Sealed> {
+  async seal(upload: Upload, own: boolean, tail: Buffer, signal: AbortSignal | undefined): Promise<Sealed> {
     const { open } = upload;
     if (!open) throw new Error('there is nothing to seal');
     const key = this.keys.piece(upload.id, open.name);
     const { name, uploadId, parts } = open;
     const length = sizeOfParts(open);
-    const all = length + (tail?.length ?? 0);
-    try {
-      const last = tail ? [await this.bucket.uploadPart(key, uploadId, parts.length + 1, tail, signal)] : [];
-      await this.bucket.completeUpload(key, uploadId, [...parts, ...last], signal);
-      return { piece: { name, length: all, whole: true }, tailIncluded: tail !== undefined, certain: true };
-    } catch (error) {
-      if (!isGone(error)) throw error;
+    const hasTail = own && tail.length > 0;
+    const all = hasTail ? length + tail.length : length;
+    if (own) {
+      try {
+        const last = hasTail ? [await this.bucket.uploadPart(key, uploadId, parts.length + 1, tail, signal)] : [];
+        await this.bucket.completeUpload(key, uploadId, [...parts, ...last], signal);
+        return { piece: { name, length: all, whole: true }, tailIncluded: hasTail, certain: true };
+      } catch (error) {
+        if (!isGone(error)) throw error;
+      }
     }
     if (await this.#completeAll(key, open, signal))
       return { piece: { name, length, whole: false }, tailIncluded: false, certain: true };
     const found = (await this.bucket.head(key, signal)) ?? 0;
-    const tailIncluded = tail !== undefined && found >= all;
+    const tailIncluded = hasTail && found >= all;
     if (found < length) throw fail.uploadUnknown();
     return { piece: { name, length: tailIncluded ? all : length, whole: false }, tailIncluded, certain: false };
   }

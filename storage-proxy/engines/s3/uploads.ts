@@ -6,7 +6,7 @@ import { fail, hasReason } from '../../../lib/rpc/errors.js';
 import { abortable } from '../abortable.js';
 import type { Checkpoint, Session, UploadPlan } from '../engine.js';
 import type { S3Settings } from './arguments.js';
-import { assemble, completeWith, hashSources, type Sources } from './assembly.js';
+import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
 import { ObjectMissing } from './errors.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
@@ -143,12 +143,29 @@ export class Uploads {
     const { sources, certain } = await this.#sourcesOf(upload, mayContinue(tail?.own, upload.open), signal);
     if (!found || !certain) {
       if (upload.direct) throw fail.uploadUnknown();
-      const stored = await hashSources(this.#staging, sources, digest, signal);
+      const stored = await hashRanges(bucket, rangesOf(keys, sources), digest, signal, sources.tail);
       if (stored !== digest) throw fail.digestMismatch(digest, stored);
     }
+    if (await this.#isThere(digest, sizeOf(upload), signal)) return;
     if (!upload.direct) return assemble(this.#staging, sources, digest, this.#settings, signal);
     const target = { key: keys.blob(digest), open: upload.direct };
     await completeWith(this.#staging, sources, target, this.#settings, signal);
+  }
+
+  /**
+   * Whether the blob is there already, and intact. Then it is left alone: nothing is gained by writing it again, and
+   * where a multipart object is overwritten, Swift keeps the parts of the old one for ever.
+   */
+  async #isThere(digest: Digest, size: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { bucket, keys } = this.#staging;
+    const key = keys.blob(digest);
+    if ((await bucket.head(key, signal)) !== size) return false;
+    try {
+      return (await hashRanges(bucket, [{ key, from: 0, length: size }], digest, signal)) === digest;
+    } catch (error) {
+      if (error instanceof ObjectMissing) return false;
+      throw error;
+    }
   }
 
   /** The objects that the upload consists of, once nothing of it is in an open multipart upload any more. */
@@ -167,8 +184,7 @@ export class Uploads {
     const tail = Buffer.alloc(loose.reduce((sum, { length }) => sum + length, 0));
     await this.#staging.load(upload, tail, signal);
     if (!open) return { sources: { id, pieces: sealed, tail }, certain: true };
-    const last = isOwn && tail.length > 0 ? tail : undefined;
-    const { piece, tailIncluded, certain } = await this.#staging.seal(upload, last, signal);
+    const { piece, tailIncluded, certain } = await this.#staging.seal(upload, isOwn, tail, signal);
     const pieces = [...sealed, piece];
     return {
       sources: { id, pieces, tail: tailIncluded ? Buffer.alloc(0) : tail },

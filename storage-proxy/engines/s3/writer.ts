@@ -245,7 +245,12 @@ export class Writer {
   }
 
   async #seal(): Promise<void> {
-    const { piece, certain } = await this.#staging.seal(this.#upload, undefined, this.#signal);
+    const { piece, certain } = await this.#staging.seal(
+      this.#upload,
+      mayContinue(this.#own, this.#upload.open),
+      Buffer.alloc(0),
+      this.#signal,
+    );
     if (!certain) this.#hash = undefined;
     this.#upload = { ...this.#upload, open: undefined, sealed: [...this.#upload.sealed, piece] };
   }
