@@ -16,7 +16,7 @@ const SECRET_KEY = 'entrepottestsecret';
 /** What it needs of test/support/needs.ts. */
 export const CEPH_NEEDS = ['ceph-mon', 'ceph-osd', 'radosgw'];
 
-export async function startCeph(): Promise<S3Server & { readonly admin: (...words: string[]) => Promise<string> }> {
+export async function startCeph(): Promise<S3Server> {
   const folder = await temporaryFolder('ceph');
   const [port = 0, messenger2 = 0, messenger1 = 0] = await freePorts(3);
   const id = randomUUID();
@@ -56,7 +56,11 @@ export async function startCeph(): Promise<S3Server & { readonly admin: (...word
     accessKey: ACCESS_KEY,
     secretKey: SECRET_KEY,
     front,
-    admin,
+    limit: async (_bucket, bytes) => {
+      const user = ['--uid=test', '--quota-scope=user'];
+      if (bytes !== undefined) await admin('quota', 'set', ...user, `--max-size=${bytes}`);
+      await admin('quota', bytes === undefined ? 'disable' : 'enable', ...user);
+    },
   };
 }
 

@@ -47,6 +47,17 @@ export async function startSwift(): Promise<S3Server> {
     accessKey: USER,
     secretKey: KEY,
     front,
+    // Parts lie in a container of their own.
+    limit: async (bucket, bytes) => {
+      for (const container of [bucket, `${bucket}+segments`]) {
+        const headers = {
+          ...(await token(port)),
+          'X-Container-Meta-Quota-Bytes': bytes === undefined ? '' : String(bytes),
+        };
+        const path = `http://127.0.0.1:${port}/v1/AUTH_test/${container}`;
+        await fetch(path, { method: 'PUT', headers, signal: AbortSignal.timeout(5_000) });
+      }
+    },
     hidden: bucket => segmentsOf(port, bucket),
   };
 }
@@ -54,16 +65,20 @@ export async function startSwift(): Promise<S3Server> {
 /** The parts of multipart uploads: s3api keeps them in a container beside the bucket's, which S3 does not show. */
 async function segmentsOf(port: number, bucket: string): Promise<string[]> {
   const signal = AbortSignal.timeout(5_000);
-  const base = `http://127.0.0.1:${port}`;
-  const headers = { 'X-Auth-User': USER, 'X-Auth-Key': KEY };
-  const login = await fetch(`${base}/auth/v1.0`, { headers, signal });
-  const token = { 'X-Auth-Token': login.headers.get('x-auth-token') ?? '' };
-  const listing = await fetch(`${base}/v1/AUTH_test/${bucket}+segments`, { headers: token, signal });
+  const path = `http://127.0.0.1:${port}/v1/AUTH_test/${bucket}+segments`;
+  const listing = await fetch(path, { headers: await token(port), signal });
   const text = listing.status === 200 ? await listing.text() : '';
   return text
     .split('\n')
     .filter(Boolean)
     .map(name => `segment ${name}`);
+}
+
+/** Logs in to Swift's own API. */
+async function token(port: number): Promise<Record<string, string>> {
+  const headers = { 'X-Auth-User': USER, 'X-Auth-Key': KEY };
+  const login = await fetch(`http://127.0.0.1:${port}/auth/v1.0`, { headers, signal: AbortSignal.timeout(5_000) });
+  return { 'X-Auth-Token': login.headers.get('x-auth-token') ?? '' };
 }
 
 function serverConfiguration(folder: string, name: string, port: number): string {
