@@ -57,7 +57,7 @@ export async function startCeph(): Promise<S3Server> {
     secretKey: SECRET_KEY,
     front,
     limit: async (_bucket, bytes) => {
-      const user = ['--uid=test', '--quota-scope=user'];
+      const user = ['--uid=test', '--quota-scope=bucket'];
       if (bytes !== undefined) await admin('quota', 'set', ...user, `--max-size=${bytes}`);
       await admin('quota', bytes === undefined ? 'disable' : 'enable', ...user);
     },

@@ -97,7 +97,7 @@ export async function completeWith(
   const smallest = options.serverSideCopy ? (tuning.copyPartBytes ?? COPY_PART_BYTES) : staging.minPartBytes;
   const partBytes = Math.min(options.maxCopyBytes, Math.max(smallest, partBytesFor(total, pieces.length, nextNumber)));
   const ranges = pieces.flatMap(({ name, length }) =>
-    split(length, partBytes).map(range => ({ ...range, key: keys.piece(id, name) })),
+    split(length, partBytes, staging.minPartBytes).map(range => ({ ...range, key: keys.piece(id, name) })),
   );
   const parts = await inParallel(ranges, COPIES_AT_A_TIME, async (range, index): Promise<Part> => {
     throwIfAborted(signal);
@@ -120,8 +120,8 @@ function partBytesFor(total: number, pieces: number, nextNumber: number): number
 }
 
 /** Ranges of nearly the same length, so that none is too small for a part. */
-function split(length: number, partBytes: number): { from: number; length: number }[] {
-  const count = Math.max(1, Math.ceil(length / partBytes));
-  const each = Math.ceil(length / count);
-  return Array.from({ length: count }, (_, i) => ({ from: i * each, length: Math.min(each, length - i * each) }));
+function split(length: number, partBytes: number, minBytes: number): { from: number; length: number }[] {
+  const count = Math.max(1, Math.min(Math.ceil(length / partBytes), Math.floor(length / minBytes)));
+  const start = (i: number) => Math.floor((length * i) / count);
+  return Array.from({ length: count }, (_, i) => ({ from: start(i), length: start(i + 1) - start(i) }));
 }
