@@ -11,6 +11,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findTestFiles, otherTiers } from './runner/files.js';
 import { type FileResult, runFile } from './runner/run-file.js';
+import { tableOf } from './runner/table.js';
 import { absent, installMissing, type Tier } from './support/needs.js';
 import { freePort } from './support/ports.js';
 import { POSTGRES_URL, startTestPostgres, type TestPostgres } from './support/postgres.js';
@@ -81,6 +82,8 @@ async function main(): Promise<number> {
     await postgres?.stop();
     rmSync(scratch, { recursive: true, force: true });
   }
+  if (tier === 'engines')
+    for (const line of ['', ...tableOf(results.flatMap(({ suites }) => suites))]) console.log(line);
   if (abort.signal.aborted) failures.push(`interrupted by ${abort.signal.reason}`);
   return summarize(results, failures);
 }

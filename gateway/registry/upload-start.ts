@@ -11,6 +11,7 @@ import {
   parseDigest,
 } from '../../lib/oci/digest.js';
 import { parseRepository, type RepositoryName } from '../../lib/oci/name.js';
+import { hasReason } from '../../lib/rpc/errors.js';
 import { readBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
@@ -74,7 +75,8 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
       await blobs.record({ repository, digest, size, location: location.name, traceId });
     } catch (error) {
       await abortQuietly(location, newest.session, ctx.state.log);
-      throw error;
+      // The client knows of no upload: what it can do is to send the blob again.
+      throw hasReason(error, 'UPLOAD_UNKNOWN') ? oci.unavailable('the blob was lost on its way: send it again') : error;
     }
     replicationSignal.notify();
     answerBlobCreated(ctx, repository, digest);

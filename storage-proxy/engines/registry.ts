@@ -4,9 +4,17 @@ import type { OwnedLocation } from '../../lib/config/config.js';
 import { DRIVERS } from '../../lib/config/drivers.js';
 import type { Engine } from './engine.js';
 import { LocalStorage, localArguments } from './local.js';
+import { s3Drivers } from './s3/arguments.js';
+import { S3Engine } from './s3.js';
 
 const ENGINES: Record<string, (key: string, values: unknown) => Engine> = {
   LocalStorage: (key, values) => new LocalStorage(validated(localArguments, key, values)),
+  ...Object.fromEntries(
+    Object.entries(s3Drivers).map(([driver, form]) => [
+      driver,
+      (key: string, values: unknown) => new S3Engine(validated(form, key, values)),
+    ]),
+  ),
 };
 
 /** Makes the engine of a location. Throws an Error that names the configuration key and says what is wrong with it. */

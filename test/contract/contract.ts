@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { type Digest, digestOf, endHash, newHash } from '../../lib/oci/digest.js';
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
 import type { ByteRange, Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
-import { suite } from '../support/suite.js';
+import { type SuiteOptions, suite } from '../support/suite.js';
 import { collect, endless, failing, finished, pattern, pieces, rejects, soon, turns } from './bytes.js';
 
 /** What an engine and the gRPC client have in common. */
@@ -28,8 +28,8 @@ export interface OpenStore {
 
 const MIB = 1024 * 1024;
 
-export function contract(name: string, open: () => Promise<OpenStore>): void {
-  const test = suite(`contract: ${name}`, { timeoutMs: 60_000, fileTimeoutMs: 240_000 });
+export function contract(name: string, open: () => Promise<OpenStore>, options: SuiteOptions = {}): void {
+  const test = suite(`contract: ${name}`, { timeoutMs: 60_000, fileTimeoutMs: 240_000, ...options });
   let opened: OpenStore;
   let stored: Set<Digest>;
 

@@ -3,8 +3,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 
 /** Folders below test/ that are not part of the plain tier. `fixtures` holds files that misbehave on purpose. */
-export const otherTiers = ['ci', 'long', 'bench'] as const;
-const notTests = ['fixtures', 'support', 'runner', 'architecture'];
+export const otherTiers = ['ci', 'engines', 'long', 'bench'] as const;
+const notTests = ['fixtures', 'support', 'stores', 'runner', 'architecture'];
 
 export interface Selection {
   /** The folder of the compiled tests, and the one of their sources. */

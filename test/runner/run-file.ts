@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { judge, readReport, type Verdict } from '../support/report.js';
+import { judge, readReport, type SuiteReport, type Verdict } from '../support/report.js';
 import { killAll, killGroup, leftovers, MARK } from './processes.js';
 
 const DEFAULT_TIMEOUT_MS = 120_000;
@@ -18,6 +18,7 @@ const MAX_OUTPUT = 1 << 20;
 export interface FileResult extends Verdict {
   readonly file: string;
   readonly output: string;
+  readonly suites: readonly SuiteReport[];
   readonly ms: number;
 }
 
@@ -83,7 +84,8 @@ export async function runFile(options: RunFileOptions): Promise<FileResult> {
   if (end.code !== 0 && verdict.failed === 0) {
     verdict = judge(readReport(reportPath), [`ended with ${end.signal ?? `exit code ${end.code}`}`]);
   }
-  return { ...verdict, file: options.file, output, ms: Date.now() - started };
+  const suites = readReport(reportPath)?.suites ?? [];
+  return { ...verdict, file: options.file, output, suites, ms: Date.now() - started };
 }
 
 /** Watches the time; a file may ask for more than the default in its report. */

@@ -27,6 +27,28 @@ export const needs: readonly Need[] = [
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
+  listed(
+    'ceph-mon',
+    'ci',
+    ['ceph-mon', 'monmaptool', 'ceph'],
+    'ceph-mon',
+    true,
+    'a real S3 server: the cluster of Ceph RGW',
+  ),
+  listed('ceph-osd', 'ci', ['ceph-osd'], 'ceph-osd', true, 'a real S3 server: the disk of Ceph RGW'),
+  listed('radosgw', 'ci', ['radosgw', 'radosgw-admin'], 'radosgw', true, 'a real S3 server: Ceph RGW'),
+  listed(
+    'swift-proxy',
+    'ci',
+    ['swift-proxy-server', 'swift-ring-builder'],
+    'swift-proxy',
+    true,
+    'OpenStack Swift, also as an S3 server',
+  ),
+  listed('swift-account', 'ci', ['swift-account-server'], 'swift-account', true, 'a part of OpenStack Swift'),
+  listed('swift-container', 'ci', ['swift-container-server'], 'swift-container', true, 'a part of OpenStack Swift'),
+  listed('swift-object', 'ci', ['swift-object-server'], 'swift-object', true, 'a part of OpenStack Swift'),
+  listed('memcached', 'ci', ['memcached'], 'memcached', true, 'the cache of OpenStack Swift'),
   listed('docker-registry', 'ci', ['docker-registry'], 'docker-registry', false, 'speed beside another registry'),
 ];
 

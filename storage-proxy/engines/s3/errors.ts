@@ -1,0 +1,101 @@
+/**
+ * What the store answers, in the words of the engine contract.
+ *
+ * Of the store's own words only the code is kept: its sentences may repeat keys, signatures and addresses.
+ */
+import { fail, hasReason, StatusError } from '../../../lib/rpc/errors.js';
+import type { ArgumentNames } from './arguments.js';
+
+/** Whether an error says that the object, or the multipart upload, is not there (any more). */
+export function isGone(error: unknown): boolean {
+  return error instanceof ObjectMissing || hasReason(error, 'UPLOAD_UNKNOWN');
+}
+
+/** An object that is not there. Whoever asked for it knows what that means, so this never leaves the engine. */
+export class ObjectMissing extends Error {
+  override readonly name = 'ObjectMissing';
+}
+
+/** A conditional write found the object there already. */
+export class ObjectExists extends Error {
+  override readonly name = 'ObjectExists';
+}
+
+/** A feature that this kind of store does not have. */
+export class NotImplemented extends Error {
+  override readonly name = 'NotImplemented';
+}
+
+const REFUSED = [
+  'AccessDenied',
+  'AccountProblem',
+  'ExpiredToken',
+  'Forbidden',
+  'InvalidAccessKeyId',
+  'InvalidToken',
+  'SignatureDoesNotMatch',
+  'TokenRefreshRequired',
+  'UserSuspended',
+  '403',
+];
+const NO_CREDENTIALS = [
+  'CredentialsProviderError',
+  'TokenProviderError',
+  'InvalidIdentityToken',
+  'InvalidClientTokenId',
+];
+const FULL = [
+  'InsufficientCapacity',
+  'InsufficientStorage',
+  'NotEnoughSpace',
+  'QuotaExceeded',
+  // A quota, too: no request of ours is anywhere near a size limit of the protocol.
+  'EntityTooLarge',
+  'XMinioStorageFull',
+];
+const WRONG_REGION = ['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'];
+
+/** The StatusError (or one of the errors above) for a failed request; what is no answer of a store is handed back as it is. */
+export function s3Error(error: unknown, names: ArgumentNames): unknown {
+  if (!(error instanceof Error) || error instanceof StatusError) return error;
+  if (isFault(error)) return error;
+  const { code, status } = codeOf(error);
+  const cause = new Error(`the store answered ${code}${status ? ` (HTTP ${status})` : ''}`);
+  const unreachable = (message: string) => fail.storeUnreachable(message, cause);
+
+  if (code === 'NoSuchBucket') return unreachable(`the bucket does not exist: see ${names.bucket}`);
+  if (code === 'NoSuchUpload') return fail.uploadUnknown(cause);
+  // A rival has written a part over one of ours: what the session stands for is gone.
+  if (code === 'InvalidPart' || code === 'InvalidPartOrder') return fail.uploadUnknown(cause);
+  if (code === 'NoSuchKey' || code === 'NotFound' || status === 404) return new ObjectMissing(cause.message);
+  if (code === 'PreconditionFailed' || code === 'ConditionalRequestConflict') return new ObjectExists(cause.message);
+  if (status === 507 || FULL.includes(code)) return fail.diskFull(cause);
+  if (code === 'NotImplemented' || status === 501) return new NotImplemented(cause.message);
+  if (REFUSED.includes(code) || status === 403 || status === 401)
+    return unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
+  if (NO_CREDENTIALS.includes(code)) return unreachable(`no credentials could be had (${code}): see ${names.keys}`);
+  if (WRONG_REGION.includes(code) || status === 301)
+    return unreachable(`the bucket is in another region (${code}): see ${names.region}`);
+  if (code === 'RequestTimeTooSkewed')
+    return unreachable('the clocks of this machine and of the store differ too much');
+  if (code === 'EntityTooSmall') return unreachable('the store wants larger parts: see minimum_chunk_size_mb');
+  return unreachable(`the store cannot be used now (${code}): if that stays so, see ${names.endpoint}`);
+}
+
+/** The store's code, or the system's, for example `NoSuchKey` or `ECONNREFUSED`. */
+function codeOf(error: Error): { code: string; status: number | undefined } {
+  const metadata: unknown = '$metadata' in error ? error.$metadata : undefined;
+  const status =
+    typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata
+      ? Number(metadata.httpStatusCode) || undefined
+      : undefined;
+  const system = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  // Several addresses were tried in vain: they are all in there, and the first is as good as any.
+  const inner = error instanceof AggregateError && error.errors[0] instanceof Error ? codeOf(error.errors[0]).code : '';
+  return { code: (system ?? inner) || error.name, status };
+}
+
+/** A mistake in this program rather than anything that a store or a connection said. */
+function isFault(error: Error): boolean {
+  return !('$metadata' in error) && !('code' in error) && !NO_CREDENTIALS.includes(error.name);
+}
