@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from './context.js';
+import { oci } from './errors.js';
 
 /** The client went away before its request was complete. There is nobody to answer. */
 export class ClientGone extends Error {
@@ -79,11 +80,25 @@ export async function* readBody(ctx: Context, options: BodyOptions): AsyncGenera
   }
 }
 
-/** A small body as a whole. */
+/** What all bodies that are being read as a whole may hold together, in bytes: each grows as slowly as its client likes. */
+const WHOLE_BODIES_BYTES = 96 * 1024 * 1024;
+let heldBytes = 0;
+
+/** A small body as a whole. Throws TOOMANYREQUESTS when the process holds too much of others already. */
 export async function readWholeBody(ctx: Context, options: BodyOptions): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  for await (const piece of readBody(ctx, options)) pieces.push(piece);
-  return Buffer.concat(pieces);
+  let own = 0;
+  try {
+    for await (const piece of readBody(ctx, options)) {
+      own += piece.length;
+      heldBytes += piece.length;
+      if (heldBytes > WHOLE_BODIES_BYTES) throw oci.tooManyRequests('too many manifests are being pushed at once');
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
+  } finally {
+    heldBytes -= own;
+  }
 }
 
 function sendContinue(req: IncomingMessage, res: ServerResponse): void {

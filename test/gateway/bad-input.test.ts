@@ -1,4 +1,6 @@
 /** Bad input: each gets the right error, and nothing of it is stored. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
@@ -282,6 +284,35 @@ test('manifests that are none', async () => {
     assert.ok(JSON.parse(answer.body.toString()).errors[0].message.length > 10);
   }
   assert.is((await put('v1', '{"schemaVersion":2}', 'not a media type')).status, 400);
+});
+
+test('manifests that many clients send slowly are bounded together, and what they held is free when they are gone', async () => {
+  const { port, client } = await stack.startGateway();
+  const head = `PUT /v2/manifests/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n`;
+  const sockets = await Promise.all(
+    Array.from({ length: 25 }, async () => {
+      const socket = connect(port, '127.0.0.1');
+      await once(socket, 'connect');
+      socket.resume();
+      await new Promise(resolve => socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(3_990_000)]), resolve));
+      return socket;
+    }),
+  );
+  const one = () =>
+    client.request('PUT', '/v2/manifests/manifests/v1', {
+      body: Buffer.alloc(3_900_000, 'x'),
+      headers: { 'content-type': imageManifestType },
+    });
+  let refused = await one();
+  for (let i = 0; i < 50 && refused.status !== 429; i++) {
+    await sleep(50);
+    refused = await one();
+  }
+  assert.is(refused.status, 429);
+  assert.is(codeOf(refused), 'TOOMANYREQUESTS');
+  for (const socket of sockets) socket.destroy();
+  for (let i = 0; i < 50 && (await one()).status === 429; i++) await sleep(50);
+  assert.is((await one()).status, 400);
 });
 
 test('a manifest under a digest that is not its own', async () => {
