@@ -85,6 +85,8 @@ export class Uploads {
           and (b.lease_until is null or b.lease_until < now() or b.writer = $4)
         returning ${COLUMNS}`,
       [...name, uuid, writer, WRITER_LEASE_MS, offset ?? null],
+      // The same writer may have it twice.
+      { repeatable: true },
     );
     if (claimed) return { kind: 'claimed', upload: asUpload(claimed) };
     const upload = await this.find(repository, uuid);
