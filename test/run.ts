@@ -94,7 +94,9 @@ function prepareNeeds(tiers: readonly Tier[], install: boolean): string[] {
   for (const tier of tiers) {
     if (install) installMissing(tier);
     for (const item of absent(tier)) {
-      const how = `apt-get install ${item.aptPackage}, or your system's package of that name`;
+      const how = item.aptPackage
+        ? `apt-get install ${item.aptPackage}, or your system's package of that name`
+        : 'build it yourself';
       console.log(`MISSING  ${item.name} (${item.purpose}): its tests are SKIPPED. To get it: ${how}`);
       if (item.required && process.env.CI === 'true') failures.push(`${item.name} is required when CI=true`);
     }

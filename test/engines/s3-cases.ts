@@ -1,6 +1,7 @@
 /** What only an engine over a real S3 server can show; each case leaves the bucket as it found it. */
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import * as assert from 'uvu/assert';
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
@@ -119,6 +120,15 @@ export function s3Cases(name: string, start: () => Promise<S3Server>, needs: rea
       await assertStored(engine, data);
     };
     await put();
+    const Key = `datastorage/registry/sha256/${digest.slice(7, 9)}/${digest.slice(7)}`;
+    const head = () => bucket.client.send(new HeadObjectCommand({ Bucket: bucket.name, Key }));
+    const { LastModified } = await head();
+    await sleep(1_100);
+    await put();
+    assert.equal((await head()).LastModified, LastModified, 'it is still the first one');
+    // Deleted first: Swift would keep the parts of what is overwritten.
+    await openEngine().remove(digest);
+    await bucket.client.send(new PutObjectCommand({ Bucket: bucket.name, Key, Body: pattern(data.length, 99) }));
     await put();
   });
 
@@ -242,12 +252,14 @@ export function s3Cases(name: string, start: () => Promise<S3Server>, needs: rea
   });
 
   test('a store that is full says so, and reading goes on', async () => {
+    const { limit } = server;
+    assert.ok(limit, 'this server can be bounded');
     const engine = openEngine();
     const small = Buffer.from('small');
     const { session } = await append(engine, (await engine.begin({})).session, small);
     await commit(engine, session, digestOf(small));
     // Less than a part: Swift looks at what it has cached of the usage.
-    await server.limit(bucket.name, 6 * MIB);
+    await limit(bucket.name, 6 * MIB);
     try {
       const upload = await engine.begin({}).catch(() => undefined);
       const data = pattern(60 * MIB, 8);
@@ -255,7 +267,7 @@ export function s3Cases(name: string, start: () => Promise<S3Server>, needs: rea
       await assertStored(engine, small);
       if (upload) await engine.abort(upload.session);
     } finally {
-      await server.limit(bucket.name, undefined);
+      await limit(bucket.name, undefined);
     }
   });
 

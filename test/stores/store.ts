@@ -19,7 +19,7 @@ export interface S3Server {
   /** The process that answers S3's requests. */
   readonly front: Daemon;
   /** Bounds what the bucket can hold; undefined takes the bound away. */
-  limit(bucket: string, bytes: number | undefined): Promise<void>;
+  limit?(bucket: string, bytes: number | undefined): Promise<void>;
   /** What the server itself keeps for a bucket beside what S3 shows, and should not when nothing is in it. */
   hidden?(bucket: string): Promise<string[]>;
 }

@@ -15,7 +15,8 @@ export interface Need {
   readonly tier: Tier;
   /** The programs that show that it is there. */
   readonly commands: readonly string[];
-  readonly aptPackage: string;
+  /** Debian's package; undefined if Debian has none. */
+  readonly aptPackage: string | undefined;
   readonly required: boolean;
   readonly purpose: string;
 }
@@ -49,6 +50,14 @@ export const needs: readonly Need[] = [
   listed('swift-container', 'ci', ['swift-container-server'], 'swift-container', true, 'a part of OpenStack Swift'),
   listed('swift-object', 'ci', ['swift-object-server'], 'swift-object', true, 'a part of OpenStack Swift'),
   listed('memcached', 'ci', ['memcached'], 'memcached', true, 'the cache of OpenStack Swift'),
+  listed(
+    'versitygw',
+    'ci',
+    ['versitygw'],
+    undefined,
+    false,
+    'a third S3 server, from github.com/versity/versitygw/cmd/versitygw',
+  ),
   listed('docker-registry', 'ci', ['docker-registry'], 'docker-registry', false, 'speed beside another registry'),
 ];
 
@@ -56,7 +65,7 @@ function listed(
   name: string,
   tier: Tier,
   commands: readonly string[],
-  aptPackage: string,
+  aptPackage: string | undefined,
   required: boolean,
   purpose: string,
 ): Need {
@@ -107,7 +116,7 @@ export function absent(tier: Tier): Need[] {
 
 /** Installs what is absent, if this is Debian (or made from it) and we are root; otherwise does nothing. */
 export function installMissing(tier: Tier): void {
-  const packages = absent(tier).map(item => item.aptPackage);
+  const packages = absent(tier).flatMap(item => item.aptPackage ?? []);
   if (packages.length === 0 || process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) return;
   if (findCommand('apt-get') === undefined) return;
   console.log(`Installing with apt-get: ${packages.join(' ')}`);
