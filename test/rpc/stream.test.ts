@@ -103,6 +103,10 @@ test('a caller that cancels at whatever moment ends its handler', async () => {
       }
     }),
   });
+  // Calls that are cancelled before there is a connection never reach the server.
+  await new Promise<void>((resolve, reject) =>
+    pair.client.waitForReady(Date.now() + 10_000, error => (error ? reject(error) : resolve())),
+  );
   const callers = Array.from({ length: 200 }, async () => {
     const abort = new AbortController();
     const writer = messageWriter<AppendUploadRequest>(pair.client.appendUpload(), abort.signal);
