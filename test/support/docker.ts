@@ -88,7 +88,8 @@ async function startEngine(folder: string, socket: string): Promise<void> {
     ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
     ...['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
   ];
-  const child = spawn(command, parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // What it mounts is mounted for it alone, and is gone with it, however it ends.
+  const child = spawn('unshare', ['--mount', command, ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
