@@ -103,7 +103,7 @@ test('on SIGTERM a running read and a running append finish, and nothing new beg
   assert.is((await finished(proxy.exited, 3_000)).code, 0, proxy.log());
 });
 
-test('a hundred readers that pause cost little memory', async () => {
+test('readers that pause cost little memory, each', async () => {
   const folder = await temporaryFolder();
   const proxy = await startProxy({ folder });
   const { stub, store } = connect(proxy);
@@ -119,7 +119,10 @@ test('a hundred readers that pause cost little memory', async () => {
     console.log(
       `  ${group === readers ? '100 on one connection' : '100 more on 100 connections'}: + ${grown.toFixed(0)} MiB`,
     );
-    assert.ok(grown < 200, `${grown.toFixed(0)} MiB`);
+    // What each may hold is bounded: two pieces, two copies of a frame, and what waits in its socket; V8 keeps some more
+    // until it has to collect.
+    const open = group === readers ? 100 : 200;
+    assert.ok(grown < 1.5 * open, `${grown.toFixed(0)} MiB for ${open} readers`);
   }
   for (const reader of [...readers, ...others]) await reader.return();
   await soon('all are closed', async () => assert.equal(await openFilesOf(proxy.pid, folder), []));
