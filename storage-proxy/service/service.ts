@@ -45,8 +45,8 @@ const WAIT_MS = 5_000;
 function makeGates() {
   return {
     reads: new Gate({ name: 'reads', limit: 256, queue: 1_000, waitMs: WAIT_MS }),
-    appends: new Gate({ name: 'appends', limit: 64, queue: 16, waitMs: WAIT_MS }),
-    batches: new Gate({ name: 'batches', limit: 16, queue: 32, waitMs: WAIT_MS }),
+    appends: new Gate({ name: 'appends', limit: 64, queue: 250, waitMs: WAIT_MS }),
+    batches: new Gate({ name: 'batches', limit: 16, queue: 250, waitMs: WAIT_MS }),
     commits: new Gate({ name: 'commits', limit: 64, queue: 1_000, waitMs: WAIT_MS }),
   };
 }
