@@ -42,7 +42,7 @@ test('arguments are checked, named, and never repeated', () => {
   const unknown = complaint('LocalStorage', { storage_path: '/x', s3_secret_key: 'hunter2' });
   assert.match(unknown, 's3_secret_key');
   assert.not.match(unknown, 'hunter2');
-  assert.match(complaint('S3Storage', { s3_secret_key: 'hunter2' }), /S3Storage is not supported yet/);
+  assert.match(complaint('SwiftStorage', { swift_password: 'hunter2' }), /SwiftStorage is not supported yet/);
   assert.match(complaint('FloppyStorage', {}), /FloppyStorage is not known/);
   assert.match(complaint('constructor', {}), /not known/);
 });
