@@ -25,6 +25,9 @@ import { createRegistry } from './registry/registry.js';
 import { splitTarget } from './registry/routes.js';
 import { WrittenUploads } from './registry/written-uploads.js';
 
+/** A gateway that starts while a location is away begins to serve after this time all the same. */
+const SETTLE_MS = 2_000;
+
 await runRole('gateway', start);
 
 async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
@@ -58,6 +61,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     const { path, query } = splitTarget(ctx.req.url ?? '/');
     return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
   });
+  await locations.settle(SETTLE_MS, signal);
   const address = await server.listen(config.gatewayListen, app.callback());
   log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
 

@@ -1,4 +1,5 @@
 /** All locations of the registry, and the order in which this process turns to them. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LocationConfig } from '../config/config.js';
 import { Location } from './location.js';
@@ -13,6 +14,8 @@ export interface LocationsOptions {
   readonly identify: Identify;
   readonly log: Logger;
 }
+
+const LOOK_AGAIN_MS = 20;
 
 export class Locations {
   /** In order of preference. */
@@ -51,6 +54,16 @@ export class Locations {
   /** Where to write new bytes: by preference, those that say they can be written to first. */
   forWriting(): Location[] {
     return usableFirst(this.all, 'write');
+  }
+
+  /**
+   * Waits until every location says that it can be used, `ms` milliseconds at the most. Before that, the order of
+   * preference means little: whichever location answers first would get what is meant for the first.
+   */
+  async settle(ms: number, signal?: AbortSignal): Promise<void> {
+    const deadline = Date.now() + ms;
+    const isKnown = (location: Location) => location.serves('read') && location.serves('write');
+    while (!this.all.every(isKnown) && Date.now() < deadline) await sleep(LOOK_AGAIN_MS, undefined, { signal });
   }
 
   async close(): Promise<void> {
