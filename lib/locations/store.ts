@@ -13,6 +13,7 @@ import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/St
 import { type Digest, type DigestAlgorithm, parseDigest } from '../oci/digest.js';
 import { asSize } from '../oci/size.js';
 import { type CallContext, callMetadata, callUnary } from '../rpc/call.js';
+import { cancelCall } from '../rpc/cancel.js';
 import { FRAME_BYTES } from '../rpc/channel.js';
 import { fail, fromServiceError, fromStatusMessage, hasReason, type StatusError } from '../rpc/errors.js';
 import { messageWriter, readMessages } from '../rpc/stream.js';
@@ -117,11 +118,11 @@ export class RemoteStore {
       const { signal, ...rest } = asContext(context);
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
-      const first = await nextInTime(messages, () => call.cancel());
+      const first = await nextInTime(messages, () => cancelCall(call));
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
       const unread = setTimeout(() => {
-        call.cancel();
+        cancelCall(call);
         done();
       }, UNREAD_MS).unref();
       const firstData = first.value.data;
@@ -130,7 +131,7 @@ export class RemoteStore {
         try {
           if (firstData.length > 0) yield firstData;
           while (true) {
-            const next = await nextInTime(messages, () => call.cancel());
+            const next = await nextInTime(messages, () => cancelCall(call));
             if (next.done) return;
             if (next.value.data.length > 0) yield next.value.data;
           }
@@ -228,7 +229,7 @@ export class RemoteStore {
       try {
         await Promise.all([received, Promise.race([sent, received])]);
       } catch (error) {
-        call.cancel();
+        cancelCall(call);
         throw fromServiceError(error);
       } finally {
         writer.release();

@@ -1,5 +1,6 @@
 /** The client side of unary calls, and what every call carries: a deadline, a cancellation and the request's trace id. */
 import { type CallOptions, type ClientUnaryCall, Metadata, type requestCallback } from '@grpc/grpc-js';
+import { callMade, cancelCall } from './cancel.js';
 import { fail, fromServiceError } from './errors.js';
 
 /** What a caller may say about a call. */
@@ -39,7 +40,7 @@ export function callUnary<Request, Response>(
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(fail.cancelled());
     const options: CallOptions = deadlineMs === Number.POSITIVE_INFINITY ? {} : { deadline: Date.now() + deadlineMs };
-    const cancel = () => call.cancel();
+    const cancel = () => cancelCall(call);
     const call = (method as unknown as FullUnaryMethod<Request, Response>)(
       request,
       callMetadata(context),
@@ -51,6 +52,7 @@ export function callUnary<Request, Response>(
         else resolve(response);
       },
     );
+    callMade(call);
     signal?.addEventListener('abort', cancel);
   });
 }

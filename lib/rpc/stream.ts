@@ -9,6 +9,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
+import { callMade, cancelCall } from './cancel.js';
 import { fail, fromServiceError, type StatusError } from './errors.js';
 
 /** What cancels the other side when a reader stops early. Server calls have none: their handler's end ends the call. */
@@ -25,6 +26,7 @@ export async function* readMessages<T>(
   let ended = false;
   let failure: StatusError | undefined;
   let wake: () => void = () => {};
+  callMade(call);
   const onReadable = () => wake();
   const onEnd = () => {
     ended = true;
@@ -38,7 +40,7 @@ export async function* readMessages<T>(
   // The call is cancelled here and not only in `finally`: a consumer that does not pull would hold it for ever.
   const onAbort = () => {
     onCancel();
-    call.cancel?.();
+    cancelCall(call);
   };
   // A stream closes after its end as well, and a slow consumer hears of both at once.
   const onClose = () => {
@@ -74,7 +76,7 @@ export async function* readMessages<T>(
     call.off('close', onClose);
     signal?.removeEventListener('abort', onAbort);
     call.on('error', ignore);
-    if (!ended || failure) call.cancel?.();
+    if (!ended || failure) cancelCall(call);
   }
 }
 
@@ -109,6 +111,7 @@ export interface MessageWriter<T> {
 export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSignal): MessageWriter<T> {
   let failure: StatusError | undefined;
   let pending: { resolve: () => void; reject: (error: StatusError) => void } | undefined;
+  callMade(call);
 
   const settle = (error?: unknown) => {
     if (error) failure ??= fromServiceError(error);
@@ -120,7 +123,7 @@ export function messageWriter<T>(call: Writable & Cancellable, signal?: AbortSig
   const onCancel = () => onFailure();
   const onAbort = () => {
     onFailure();
-    call.cancel?.();
+    cancelCall(call);
   };
 
   call.on('error', onFailure);

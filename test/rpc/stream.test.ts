@@ -2,7 +2,7 @@
  * The stream adapters: in each of the four directions a call that is stuck is ended, and both sides know within a
  * second. Then what must also be true of them: orderly ends stay orderly, errors keep their reasons.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { fail, fromServiceError, StatusError } from '../../lib/rpc/errors.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
@@ -89,6 +89,36 @@ for (const [how, leave] of Object.entries(GOODBYES)) {
   });
 }
 
+test('a call that is cancelled at whatever moment, before its handler begins too, leaves no handler waiting', async () => {
+  let running = 0;
+  let begun = 0;
+  const pair = await startPair({
+    ReadBlob: make.serverStream<ReadBlobRequest__Output, ReadBlobResponse>(async (_request, send) => {
+      begun++;
+      running++;
+      try {
+        while (true) await send({ data: FRAME });
+      } finally {
+        running--;
+      }
+    }),
+  });
+  await connected(pair);
+  const cancelled = Array.from({ length: 100 }, async (_, round) => {
+    const aborts = Array.from({ length: 10 }, () => new AbortController());
+    const reads = aborts.map(({ signal }) => drain(readMessages(pair.client.readBlob({}), signal)));
+    if (round % 3 > 0) await setImmediate();
+    for (const abort of aborts) {
+      if (round % 3 > 1) await sleep(Math.random() * 20);
+      abort.abort();
+    }
+    await finished(Promise.all(reads));
+  });
+  await Promise.all(cancelled);
+  await soon('no handler is left', async () => assert.is(running, 0));
+  assert.ok(begun > 0);
+});
+
 test('a caller that cancels at whatever moment ends its handler', async () => {
   let begun = 0;
   const ends: string[] = [];
@@ -103,10 +133,7 @@ test('a caller that cancels at whatever moment ends its handler', async () => {
       }
     }),
   });
-  // Calls that are cancelled before there is a connection never reach the server.
-  await new Promise<void>((resolve, reject) =>
-    pair.client.waitForReady(Date.now() + 10_000, error => (error ? reject(error) : resolve())),
-  );
+  await connected(pair);
   const callers = Array.from({ length: 200 }, async () => {
     const abort = new AbortController();
     const writer = messageWriter<AppendUploadRequest>(pair.client.appendUpload(), abort.signal);
@@ -312,6 +339,13 @@ test('what the transport says has no reason', async () => {
   assert.is(error.status, 'UNAVAILABLE');
   assert.is(error.reason, undefined);
 });
+
+/** Waits for the connection: calls that are cancelled before there is one never reach the server. */
+function connected({ client }: Pair): Promise<void> {
+  return new Promise((resolve, reject) =>
+    client.waitForReady(Date.now() + 10_000, error => (error ? reject(error) : resolve())),
+  );
+}
 
 /** Reads to the end; resolves to the failure, or undefined. */
 async function drain(messages: AsyncIterable<unknown>): Promise<unknown> {
