@@ -4,8 +4,6 @@
 import {
   Server,
   ServerCredentials,
-  ServerInterceptingCall,
-  type ServerInterceptor,
   type ServerWritableStream,
   type ServiceDefinition,
   type UntypedServiceImplementation,
@@ -18,13 +16,6 @@ import { SERVER_WINDOW } from './channel.js';
 import { widenConnections, widenStreams } from './window.js';
 
 const healthPackage = loadSync(healthProto);
-
-/**
- * Keeps calls that are dead already from their handlers. grpc-js (1.14) tells a handler of a cancellation only if the
- * call was cancelled after the handler began; one that begins later is never told, and its writes never come back. Any
- * interceptor mends that, since its listener drops what arrives after the cancellation: this one does nothing else.
- */
-const onlyLivingCalls: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
 
 /** A service to be served. */
 export interface Service {
@@ -59,7 +50,6 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 10_000,
-    interceptors: [onlyLivingCalls],
   });
   for (const { definition, implementation } of options.services) server.addService(definition, implementation);
 
