@@ -1,0 +1,99 @@
+/**
+ * Holds copying to a location to so many bytes a second: a token bucket.
+ *
+ * Bytes are taken before they are written, in the order of asking. What is taken may be more than there is: then the
+ * bucket is in debt, and the next one waits until that is paid off. So any size of piece gets through, however low the
+ * limit. The waiting stands between two reads of the source, where no clock of the reading side runs.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fail } from '../../lib/rpc/errors.js';
+
+/** What may be saved up while nothing is copied, in seconds of the limit. */
+const BURST_SECONDS = 0.25;
+
+/** While waiting, the limit is looked at so often: it may have been changed. */
+const LOOK_AGAIN_MS = 250;
+
+export class Throttle {
+  #bytesPerSecond: number | undefined;
+  /** Bytes that may be taken now; below zero: a debt. */
+  #level = 0;
+  #filledAt = performance.now();
+  #lastTurn: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  /** Bytes per second; undefined is no limit. */
+  get limit(): number | undefined {
+    return this.#bytesPerSecond;
+  }
+
+  /** In force at once, also for those who wait. */
+  set limit(bytesPerSecond: number | undefined) {
+    if (bytesPerSecond === this.#bytesPerSecond) return;
+    this.#fill();
+    this.#bytesPerSecond = bytesPerSecond;
+    // What was saved up, or owed, under the old limit counts no more than the new one allows in its burst.
+    const most = (bytesPerSecond ?? 0) * BURST_SECONDS;
+    this.#level = Math.max(-most, Math.min(most, this.#level));
+  }
+
+  /** Resolves when so many bytes may be written. Throws CANCELLED when the signal aborts. */
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw fail.cancelled();
+    if (this.#bytesPerSecond === undefined && this.#waiting === 0) return;
+    this.#waiting++;
+    const before = this.#lastTurn;
+    let endTurn = () => {};
+    this.#lastTurn = new Promise(resolve => {
+      endTurn = resolve;
+    });
+    try {
+      await untilOver(before, signal);
+      while (!this.#canTake()) await sleep(this.#waitMs(), undefined, { signal });
+      this.#level -= bytes;
+    } catch {
+      throw fail.cancelled();
+    } finally {
+      this.#waiting--;
+      // Whoever gives up in the middle of the queue does not let the next one pass those before it.
+      void before.then(endTurn);
+    }
+  }
+
+  /** The same bytes, each piece taken before it is handed out. */
+  async *meter(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+    for await (const piece of source) {
+      await this.take(piece.length, signal);
+      yield piece;
+    }
+  }
+
+  #canTake(): boolean {
+    this.#fill();
+    return this.#bytesPerSecond === undefined || this.#level >= 0;
+  }
+
+  #waitMs(): number {
+    const needed = (-this.#level / (this.#bytesPerSecond ?? 1)) * 1_000;
+    return Math.max(1, Math.min(LOOK_AGAIN_MS, needed));
+  }
+
+  #fill(): void {
+    const now = performance.now();
+    const gained = ((now - this.#filledAt) / 1_000) * (this.#bytesPerSecond ?? 0);
+    this.#level = Math.min((this.#bytesPerSecond ?? 0) * BURST_SECONDS, this.#level + gained);
+    this.#filledAt = now;
+  }
+}
+
+/** Resolves with the promise; rejects when the signal aborts. */
+function untilOver(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    void promise.then(() => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    });
+  });
+}
