@@ -1,4 +1,5 @@
 /** The worker: copies blobs to its locations, and cleans up after uploads that were given up. */
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
@@ -8,11 +9,17 @@ import { Places } from '../lib/metadata/places.js';
 import { Replication } from '../lib/metadata/replication.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
+import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
+import { Metrics } from '../lib/telemetry/metrics.js';
+import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { advertisedAddress } from './advertise.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
+import { BacklogMetrics } from './replicate/backlog.js';
 import { Replicator } from './replicate/replicator.js';
+import { Roster } from './replicate/roster.js';
 
 await runRole('worker', start);
 
@@ -26,13 +33,29 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
-  const replicator = new Replicator({
-    replication: new Replication(db),
-    locations,
-    targets: config.replication ? config.workerLocations : [],
-    concurrency: config.workerConcurrency,
+  const metrics = new Metrics();
+  const id = randomUUID();
+  const replication = new Replication(db, id);
+  const roster = new Roster({
+    workers: new Workers(db),
+    self: {
+      id,
+      address: config.workerAdvertise ?? advertisedAddress(server.address),
+      locations: config.replication ? config.workerLocations : [],
+      knows: config.replication ? config.locations.map(location => location.name) : [],
+    },
+    onChange: () => replicator.wake(),
+    metrics,
     log,
   });
+  const replicator = new Replicator({
+    ...{ replication, locations, roster, metrics, log },
+    concurrency: config.workerConcurrency,
+  });
+  const backlog = new BacklogMetrics(replication, metrics);
+  const metricsListener =
+    config.metricsListen &&
+    (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
   const listener = new ReplicationListener(config.database.listenUrl, () => replicator.wake(), log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
@@ -46,6 +69,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   return {
     async stop(graceMs) {
       await Promise.all([listener.close(), expiry.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([roster.close(), metricsListener?.close()]);
       await locations.close();
       await db.close();
     },

@@ -7,7 +7,9 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
+import { Metrics } from '../../lib/telemetry/metrics.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
+import { Throttle } from '../../worker/replicate/throttle.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
@@ -228,7 +230,8 @@ test('no more batches of small blobs run at a time than there are slots, and tho
   };
   const run = () =>
     new Replicator({
-      ...{ replication: metadata.replication, locations, targets: ['eustorage'], concurrency: 2, log: quiet },
+      ...{ replication: metadata.replication, locations, concurrency: 4, metrics: new Metrics(), log: quiet },
+      roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
     });
   const first = run();
   while (most === 0) await sleep(5);

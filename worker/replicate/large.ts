@@ -13,12 +13,15 @@ import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import type { HeldJob } from './leases.js';
+import type { Throttle } from './throttle.js';
 
 export interface LargeCopy {
   readonly locations: Locations;
   readonly replication: Replication;
   readonly target: Location;
   readonly job: HeldJob;
+  /** What the target may take. */
+  readonly throttle: Throttle;
   /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
   readonly suspects: Set<string>;
 }
@@ -39,7 +42,7 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
 }
 
 async function copyFrom(
-  { job, target, locations, replication, suspects }: LargeCopy,
+  { job, target, locations, replication, throttle, suspects }: LargeCopy,
   start: Checkpoint,
 ): Promise<void> {
   const context = contextOf(job);
@@ -58,7 +61,7 @@ async function copyFrom(
     try {
       last = await target.store.append(
         start.session,
-        bytes,
+        throttle.meter(bytes, context.signal),
         checkpoint => keeper.note(checkpoint),
         context,
         start.offset,

@@ -60,12 +60,26 @@ export class Throttle {
     }
   }
 
-  /** The same bytes, each piece taken before it is handed out. */
-  async *meter(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
-    for await (const piece of source) {
-      await this.take(piece.length, signal);
-      yield piece;
-    }
+  /** The same bytes, each piece taken before it is handed out. A consumer that stops early ends the wait too. */
+  meter(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncIterable<Buffer> {
+    return {
+      [Symbol.asyncIterator]: () => {
+        const iterator = source[Symbol.asyncIterator]();
+        const over = new AbortController();
+        const either = AbortSignal.any([signal, over.signal]);
+        const end = async (): Promise<IteratorResult<Buffer>> => {
+          over.abort();
+          await iterator.return?.();
+          return { done: true, value: undefined };
+        };
+        const next = async () => {
+          const piece = await iterator.next();
+          if (!piece.done) await this.take(piece.value.length, either);
+          return piece;
+        };
+        return { next, return: end };
+      },
+    };
   }
 
   #canTake(): boolean {
