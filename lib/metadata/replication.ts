@@ -152,7 +152,8 @@ export class Replication {
   /** In how many milliseconds the next copy in these queues is due that is not due yet; undefined if there is none. */
   async nextDueMs(queues: readonly Queue[]): Promise<number | undefined> {
     const [row] = await this.#db.query(
-      `select greatest(0, ceil(extract(epoch from next_replication($1, $2, $3) - now()) * 1000))::bigint as ms`,
+      `select greatest(0, ceil(extract(epoch from due - now()) * 1000))::bigint as ms
+         from next_replication($1, $2, $3) n (due) where due is not null`,
       queueColumns(queues),
       { repeatable: true },
     );
@@ -175,10 +176,12 @@ export class Replication {
   /** What is still to be done, for each location; and how many changes of the requirements are still to be queued. */
   async backlog(): Promise<Backlog> {
     const rows = await this.#db.query(
-      `select l.name, count(r.id) as blobs, coalesce(sum(r.size), 0)::bigint as bytes,
-              coalesce(extract(epoch from now() - min(r.created_at)), 0)::float8 as age,
-              (select count(*) from requeue) as requeues
-         from imagestoragelocation l left join replication r on r.location_id = l.id group by l.id order by l.name`,
+      `select l.name, coalesce(r.blobs, 0) as blobs, coalesce(r.bytes, 0) as bytes,
+              coalesce(extract(epoch from now() - r.oldest), 0)::float8 as age, (select count(*) from requeue) as requeues
+         from imagestoragelocation l
+         left join (select location_id, count(*) as blobs, sum(size)::bigint as bytes, min(created_at) as oldest
+                      from replication group by location_id) r on r.location_id = l.id
+        order by l.name`,
       [],
       { repeatable: true },
     );

@@ -31,6 +31,7 @@ export interface RosterOptions {
   readonly log: Logger;
   /** A process that has just started takes over nothing: the others may be starting too. */
   readonly patienceMs?: number;
+  readonly beatMs?: number;
 }
 
 export class Roster {
@@ -74,7 +75,7 @@ export class Roster {
         if (!failing) this.#options.log.warn({ err: error }, 'cannot tell the other workers that this one lives');
         failing = true;
       }
-      await sleep(BEAT_MS, undefined, { signal }).catch(() => {});
+      await sleep(this.#options.beatMs ?? BEAT_MS, undefined, { signal }).catch(() => {});
     }
   }
 
