@@ -151,10 +151,10 @@ async function slowPush(client: Awaited<ReturnType<typeof session>>, repo: Repos
   await client.query('commit');
 }
 
-test('pushes during a change of locations, in 60 random interleavings: every copy is queued, and no other', async () => {
+test('pushes during a change of locations, in 40 random interleavings: every copy is queued, and no other', async () => {
   const clients = await Promise.all([session(m), session(m), session(m)]);
   const changer = openMetadata(m.url);
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 40; round++) {
     const repos = [newRepository(), newRepository(), newRepository()];
     // The third blob is shared with a namespace of its own wishes, and queued already.
     const shared = await pushed(m, newRepository());

@@ -103,3 +103,26 @@ export async function session(m: Metadata): Promise<pg.Client> {
   atEnd(() => client.end());
   return client;
 }
+
+/** `put`, in a transaction that somebody holds open. */
+export async function putIn(client: pg.Client, repo: RepositoryName, image: Image, tagged: string): Promise<void> {
+  const { facts } = image;
+  await client.query(`select put_manifest($1, $2, $3, $4, $5, null, 0, null, null, '{}', $6, $7, $8, true, 1, '')`, [
+    ...repo.split('/'),
+    image.digest,
+    facts.mediaType,
+    image.bytes,
+    facts.blobs,
+    facts.children,
+    [tagged],
+  ]);
+}
+
+/** The events of an image, as `tag location`, sorted. */
+export async function eventsOf(m: Metadata, image: Image): Promise<string[]> {
+  const events = await m.events.after(0, 100_000);
+  return events
+    .filter(event => event.digest === image.digest)
+    .map(event => `${event.tag} ${event.location}`)
+    .sort();
+}
