@@ -230,7 +230,7 @@ test('no more batches of small blobs run at a time than there are slots, and tho
   };
   const run = () =>
     new Replicator({
-      ...{ replication: metadata.replication, locations, concurrency: 4, metrics: new Metrics(), log: quiet },
+      ...{ replication: metadata.replication, locations, concurrency: 2, metrics: new Metrics(), log: quiet },
       roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
     });
   const first = run();

@@ -8,7 +8,8 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
-import type { Job, Replication } from '../../lib/metadata/replication.js';
+import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
+import type { Digest } from '../../lib/oci/digest.js';
 import type { Metrics } from '../../lib/telemetry/metrics.js';
 import { intoBatches } from './batch.js';
 import { Copies } from './copies.js';
@@ -31,7 +32,7 @@ export interface ReplicatorOptions {
   readonly locations: Locations;
   /** The locations that this worker copies to now (roster.ts). */
   readonly roster: { readonly targets: readonly Target[] };
-  /** How many copies run at a time from one location to another; a batch of small blobs counts as one. */
+  /** How many large blobs, and how many batches of small ones, are copied at a time from one location to another. */
   readonly concurrency: number;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -69,6 +70,19 @@ export class Replicator {
   /** Something may have been queued, or become possible. */
   wake(): void {
     this.#wake.now();
+  }
+
+  /**
+   * Makes one copy now, without waiting for a slot, because somebody waits for it; the caller bounds how many. Resolves
+   * once it is over, well or not, or to why it was not begun.
+   */
+  async copyAsked(digest: Digest, target: string): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
+    const waiting = this.#slots.takeWaiting(digest, target);
+    const claim = waiting ? undefined : await this.#options.replication.claimOne(digest, target);
+    if (claim && claim.kind !== 'claimed') return claim;
+    const job = waiting ?? (claim && this.#hold([claim.job])[0]);
+    if (job) await this.#track(this.#copies.one(job));
+    return undefined;
   }
 
   /**
@@ -153,16 +167,22 @@ export class Replicator {
 
   #start(queue: QueueSlots, jobs: readonly HeldJob[]): void {
     queue.running++;
-    const copy = queue.large ? Promise.all(jobs.map(job => this.#copies.one(job))) : this.#copies.batch(jobs);
-    const running = copy
-      .then(() => {})
-      .catch(error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'))
-      .finally(() => {
-        queue.running--;
-        this.#running.delete(running);
-        this.#wake.now();
-      });
-    this.#running.add(running);
+    const copies = queue.large ? jobs.map(job => this.#copies.one(job)) : [this.#copies.batch(jobs)];
+    void this.#track(Promise.all(copies)).finally(() => {
+      queue.running--;
+      this.#wake.now();
+    });
+  }
+
+  /** Sees to it that the end of this worker waits for a copy. Resolves when it is over, and never rejects. */
+  async #track(copy: Promise<unknown>): Promise<void> {
+    const over = copy.then(
+      () => {},
+      error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'),
+    );
+    this.#running.add(over);
+    await over;
+    this.#running.delete(over);
   }
 
   /** What waits for a slot where nothing can be copied now may be possible for another worker, or from elsewhere. */

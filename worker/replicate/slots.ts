@@ -6,6 +6,7 @@
  * for each other. A limit of the target is on top of that, over all its queues together.
  */
 import type { Queue, QueueRoom } from '../../lib/metadata/replication.js';
+import type { Digest } from '../../lib/oci/digest.js';
 import { BATCH_BLOBS, BATCH_BYTES } from './batch.js';
 import type { HeldJob } from './leases.js';
 
@@ -26,8 +27,7 @@ export class QueueSlots implements Queue {
     this.target = target;
     this.source = source;
     this.large = large;
-    const half = large ? Math.floor(concurrency / 2) : Math.ceil(concurrency / 2);
-    this.#count = source === undefined ? SLOTS_WITHOUT_SOURCE : Math.max(1, half);
+    this.#count = source === undefined ? SLOTS_WITHOUT_SOURCE : concurrency;
   }
 
   /** Slots that nothing runs in and nothing waits for. */
@@ -54,7 +54,7 @@ export class Slots {
   readonly #concurrency: number;
   readonly #queues = new Map<string, QueueSlots>();
 
-  /** `concurrency`: copies from one location to another at a time; half of them large, half of them batches. */
+  /** `concurrency`: how many large copies, and how many batches, run at a time from one location to another. */
   constructor(concurrency: number) {
     this.#concurrency = concurrency;
   }
@@ -72,6 +72,17 @@ export class Slots {
       this.#queues.set(key, slots);
     }
     return slots;
+  }
+
+  /** Takes a job out of the batch in which it waits for a slot. */
+  takeWaiting(digest: Digest, target: string): HeldJob | undefined {
+    for (const { waiting } of this.all) {
+      for (const batch of waiting) {
+        const at = batch.findIndex(job => job.digest === digest && job.target === target);
+        if (at >= 0) return batch.splice(at, 1)[0];
+      }
+    }
+    return undefined;
   }
 
   /** How many copies run to a target. */
