@@ -1,5 +1,4 @@
 /** What only an engine over a real S3 server can show; each case leaves the bucket as it found it. */
-import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import * as assert from 'uvu/assert';
@@ -16,6 +15,7 @@ import { collect, endless, pattern, pieces, rejects, soon } from '../contract/by
 import { makeBucket, radosArguments, type S3Server, type TestBucket } from '../stores/store.js';
 import { freePort } from '../support/ports.js';
 import { atEnd, suite } from '../support/suite.js';
+import { throttled } from '../support/throttle.js';
 import { startNode } from './node.js';
 
 const MIB = 1024 * 1024;
@@ -355,36 +355,4 @@ async function failure(work: () => Promise<unknown>): Promise<StatusError> {
     throw error;
   }
   throw new Error('it should have failed');
-}
-
-/** A TCP proxy in front of the server that passes on so many bytes a second each way. */
-async function throttled(server: S3Server, bytesPerSecond: number): Promise<number> {
-  const port = await freePort();
-  const open = new Set<Socket>();
-  const pipe = async (from: Socket, to: Socket) => {
-    try {
-      for await (const piece of from as AsyncIterable<Buffer>) {
-        if (!to.write(piece)) await new Promise(resolve => to.once('drain', resolve).once('close', resolve));
-        await sleep((piece.length / bytesPerSecond) * 1_000);
-      }
-      to.end();
-    } catch {
-      to.destroy();
-    }
-  };
-  const proxy = createServer(client => {
-    const store = connect(server.port, server.host);
-    for (const socket of [client, store]) {
-      open.add(socket);
-      socket.on('error', () => {}).on('close', () => open.delete(socket));
-    }
-    void pipe(client, store);
-    void pipe(store, client);
-  });
-  await new Promise<void>(resolve => proxy.listen(port, '127.0.0.1', resolve));
-  atEnd(async () => {
-    for (const socket of open) socket.destroy();
-    await new Promise(resolve => proxy.close(resolve));
-  });
-  return port;
 }
