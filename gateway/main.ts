@@ -36,6 +36,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const places = new Places(db);
   await waitForMigrations(db, log, signal);
   await places.register(config.locations.map(location => location.name));
+  await places.setDefaults(config.defaultLocations, config.replication);
 
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });

@@ -24,6 +24,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
+  await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const replicator = new Replicator({
     replication: new Replication(db),

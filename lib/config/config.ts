@@ -70,6 +70,8 @@ export interface Config {
   readonly defaultLocations: readonly string[];
   /** `FEATURE_STORAGE_REPLICATION`. */
   readonly replication: boolean;
+  /** `ENTREPOT_WRITE_QUORUM`: a push is acknowledged once so many required locations hold all of it. */
+  readonly writeQuorum: number;
   /** `LIBRARY_NAMESPACE`: the namespace of repositories whose name has one component. */
   readonly libraryNamespace: string;
   /** `MAXIMUM_LAYER_SIZE` in bytes. */
@@ -88,6 +90,8 @@ export interface Config {
   readonly workerListen: Address;
   /** `ENTREPOT_WORKER_LOCATIONS`: the locations that this worker copies blobs to; the first of the preference if absent. */
   readonly workerLocations: readonly string[];
+  /** `ENTREPOT_WORKER_ADVERTISE`: where gateways reach this worker, `host:port`; undefined: its listen address. */
+  readonly workerAdvertise: string | undefined;
   /** `ENTREPOT_WORKER_CONCURRENCY`: how many blobs a worker copies at a time. */
   readonly workerConcurrency: number;
   /** The location that this storage-proxy owns; undefined in every other role. */

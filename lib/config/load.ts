@@ -14,7 +14,7 @@ import { Problems } from './problems.js';
 import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
 import { configFile, type Environment, readSettings } from './source.js';
-import { flag, listenAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
+import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
 
 export { ConfigError, type Problem } from './problems.js';
 
@@ -48,13 +48,16 @@ export function loadConfig({ role, file: wantedFile, env }: LoadOptions): Config
 
 function readConfig(reader: Reader, role: Role, env: Environment, ignored: string[]): Omit<Config, 'file' | 'notices'> {
   const anonymousAccess = reader.take('ENTREPOT_ANONYMOUS_ACCESS', oneOf(['none', 'pull', 'push']), undefined);
+  const locations = readLocations(reader, role, env);
+  const replication = reader.take('FEATURE_STORAGE_REPLICATION', flag, false);
   return {
     role,
     serverHostname: reader.take('SERVER_HOSTNAME', serverHostname, undefined),
     database: role === 'storage-proxy' ? undefined : readDatabase(reader),
     redis: role === 'storage-proxy' ? undefined : readRedis(reader, ignored),
-    ...readLocations(reader, role, env),
-    replication: reader.take('FEATURE_STORAGE_REPLICATION', flag, false),
+    ...locations,
+    replication,
+    writeQuorum: readWriteQuorum(reader, locations.defaultLocations, replication),
     libraryNamespace: reader.take(
       'LIBRARY_NAMESPACE',
       text('library').regex(NAMESPACE, { error: NAMESPACE_FORM }),
@@ -71,9 +74,22 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     gatewayListen: readGatewayListen(reader, role),
     storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
     workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, { host: '127.0.0.1', port: 7090 }),
+    workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   };
+}
+
+function readWriteQuorum(reader: Reader, required: readonly string[], replication: boolean): number {
+  const quorum = reader.take('ENTREPOT_WRITE_QUORUM', wholeNumber(1, 1000), 1);
+  if (quorum === 1) return quorum;
+  if (!replication) {
+    reader.mistake('ENTREPOT_WRITE_QUORUM', 'needs copies to count: set FEATURE_STORAGE_REPLICATION to true');
+  } else if (required.length > 0 && quorum > required.length) {
+    const message = `no push could ever be acknowledged: blobs must be in ${required.length} locations (${required.join(', ')}: see DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS)`;
+    reader.mistake('ENTREPOT_WRITE_QUORUM', message);
+  }
+  return quorum;
 }
 
 const NAMESPACE = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;

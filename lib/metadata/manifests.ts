@@ -4,7 +4,7 @@ import { parseDigest } from '../oci/digest.js';
 import type { ManifestFacts } from '../oci/manifest.js';
 import type { RepositoryName, Tag } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
-import type { Database } from './database.js';
+import type { Database, Row } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
 import { type MetadataSettings, namePair } from './settings.js';
@@ -28,7 +28,12 @@ export interface ManifestAnswer {
 }
 
 /** What became of a push. */
-export type Put = { readonly kind: 'stored' } | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] };
+export type Put =
+  | { readonly kind: 'stored' }
+  /** Nothing was stored: the repository does not have these blobs. */
+  | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] }
+  /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far. */
+  | { readonly kind: 'short-of-quorum'; readonly digests: readonly Digest[] };
 
 export class Manifests {
   readonly #db: Database;
@@ -94,7 +99,7 @@ export class Manifests {
   }): Promise<Put> {
     const { facts } = manifest;
     const [row] = await this.#db.query(
-      'select put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as missing',
+      'select missing, short from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)',
       [
         ...namePair(this.#settings, manifest.repository),
         manifest.digest,
@@ -108,13 +113,29 @@ export class Manifests {
         facts.blobs,
         facts.children,
         manifest.tags,
-        this.#settings.required ?? null,
+        this.#settings.replicate,
+        this.#settings.writeQuorum,
         manifest.traceId,
       ],
       { repeatable: true },
     );
-    const missing = row ? asTexts(row, 'missing').flatMap(text => parseDigest(text) ?? []) : [];
-    return missing.length > 0 ? { kind: 'blobs-missing', digests: missing } : { kind: 'stored' };
+    if (!row) throw new TypeError('the database did not say what became of a manifest');
+    const missing = asDigests(row, 'missing');
+    if (missing.length > 0) return { kind: 'blobs-missing', digests: missing };
+    return taggedOrShort(asDigests(row, 'short'));
+  }
+
+  /**
+   * Points tags to a manifest that `put` stored, if enough locations hold all of it by now. Undefined if the manifest
+   * has been deleted meanwhile.
+   */
+  async tag(repository: RepositoryName, digest: Digest, tags: readonly Tag[]): Promise<Put | undefined> {
+    const [row] = await this.#db.query(
+      'select tag_stored_manifest($1, $2, $3, $4, $5, $6) as short',
+      [...namePair(this.#settings, repository), digest, tags, this.#settings.replicate, this.#settings.writeQuorum],
+      { repeatable: true },
+    );
+    return row?.short ? taggedOrShort(asDigests(row, 'short')) : undefined;
   }
 
   /** Deletes a manifest, and with it the tags that point to it. False if it was not there. */
@@ -127,6 +148,14 @@ export class Manifests {
     );
     return rows.length > 0;
   }
+}
+
+function taggedOrShort(short: Digest[]): Put {
+  return short.length > 0 ? { kind: 'short-of-quorum', digests: short } : { kind: 'stored' };
+}
+
+function asDigests(row: Row, column: string): Digest[] {
+  return asTexts(row, column).flatMap(text => parseDigest(text) ?? []);
 }
 
 /** A manifest may have megabytes, and its bytes are the cache's business (lib/cache). */

@@ -19,6 +19,14 @@ export class Places {
     );
   }
 
+  /**
+   * Says where every blob must be. If that is new, the difference is queued by the workers, without fail; nothing is
+   * queued if `replicate` is false. The names are registered already.
+   */
+  async setDefaults(names: readonly string[], replicate: boolean): Promise<void> {
+    await this.#db.query('select set_default_locations($1, $2)', [names, replicate], { repeatable: true });
+  }
+
   /** Whether `marker` is the identity on record for the location; puts it on record if there is none. */
   identify = async (location: string, marker: string): Promise<boolean> => {
     const known = this.#confirmed.get(location);

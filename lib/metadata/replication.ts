@@ -32,16 +32,45 @@ export interface Job extends Lease {
   readonly traceId: string | undefined;
 }
 
+/** A copy that is done. */
+export interface Completed {
+  readonly id: string;
+  /** How long ago it became necessary: for what was just pushed, the time from the push to the verified copy. */
+  readonly lagMs: number;
+}
+
+/** What became of the wish to make one copy, now. */
+export type ClaimOne =
+  | { readonly kind: 'claimed'; readonly job: Job }
+  /** No such copy is to be made: it is there, or is not required there. */
+  | { readonly kind: 'unknown' }
+  /** Another worker is making it; undefined if that one is not known to live. */
+  | { readonly kind: 'busy'; readonly worker: string | undefined };
+
 /** How long a claim lasts without being renewed. */
 export const JOB_LEASE_MS = 15_000;
 
 const LEASE = `next_attempt_at = now() + ${JOB_LEASE_MS} * interval '1 millisecond'`;
 
+/** Claims what `due` names, for a worker; answers the jobs. */
+const claimFor = (
+  worker: string,
+) => `update replication r set lease_token = gen_random_uuid(), attempts = attempts + 1, worker_id = ${worker}, ${LEASE}
+    from due, imagestorage s, imagestoragelocation l
+   where r.id = due.id and s.id = r.storage_id and l.id = r.location_id
+  returning r.id, r.lease_token, s.content_checksum, s.image_size, l.name as target, r.attempts,
+            r.bytes_done, r.session, r.trace_id,
+            array(select sl.name from imagestorageplacement p join imagestoragelocation sl on sl.id = p.location_id
+                   where p.storage_id = s.id)::text[] as sources`;
+
 export class Replication {
   readonly #db: Database;
+  readonly #worker: string | null;
 
-  constructor(db: Database) {
+  /** `worker` is this process's id among the workers (workers.ts), if it is one. */
+  constructor(db: Database, worker?: string) {
     this.#db = db;
+    this.#worker = worker ?? null;
   }
 
   /**
@@ -57,16 +86,34 @@ export class Replication {
          select r.id from replication r join imagestorage s on s.id = r.storage_id and s.image_size between $3 and $4
           where r.location_id in (select id from imagestoragelocation where name = any ($1)) and r.next_attempt_at <= now()
           order by r.priority desc, r.next_attempt_at limit $2 for update of r skip locked)
-       update replication r set lease_token = gen_random_uuid(), attempts = attempts + 1, ${LEASE}
-         from due, imagestorage s, imagestoragelocation l
-        where r.id = due.id and s.id = r.storage_id and l.id = r.location_id
-       returning r.id, r.lease_token, s.content_checksum, s.image_size, l.name as target, r.attempts,
-                 r.bytes_done, r.session, r.trace_id,
-                 array(select sl.name from imagestorageplacement p join imagestoragelocation sl on sl.id = p.location_id
-                        where p.storage_id = s.id)::text[] as sources`,
-      [targets, limit, minSize, maxSize],
+       ${claimFor('$5')}`,
+      [targets, limit, minSize, maxSize, this.#worker],
     );
     return rows.map(asJob);
+  }
+
+  /** Claims one copy, whenever it is due, because somebody waits for it. */
+  async claimOne(digest: Digest, target: string): Promise<ClaimOne> {
+    const rows = await this.#db.query(
+      `with due as (
+         select r.id from replication r
+          where r.storage_id = (select id from imagestorage where content_checksum = $1)
+            and r.location_id = (select id from imagestoragelocation where name = $2)
+            and (r.lease_token is null or r.next_attempt_at <= now()) 
+            for update of r skip locked)
+       ${claimFor('$3')}`,
+      [digest, target, this.#worker],
+    );
+    const [row] = rows;
+    if (row) return { kind: 'claimed', job: asJob(row) };
+    const [other] = await this.#db.query(
+      `select w.address from replication r left join worker w on w.id = r.worker_id and w.lease_until > now()
+        where r.storage_id = (select id from imagestorage where content_checksum = $1)
+          and r.location_id = (select id from imagestoragelocation where name = $2)`,
+      [digest, target],
+      { repeatable: true },
+    );
+    return other ? { kind: 'busy', worker: optional(other, 'address', asText) } : { kind: 'unknown' };
   }
 
   /** How long, in milliseconds, until the next copy for these locations is due; undefined if there is none. */
@@ -101,19 +148,12 @@ export class Replication {
 
   /**
    * Records copies that are verified at their target: each placement is inserted and its row deleted, in one
-   * transaction. Claims that were lost are passed over.
+   * transaction, and images that have thereby become whole get their events. Claims that were lost are passed over.
+   * Answers what was recorded.
    */
-  async complete(leases: readonly Lease[]): Promise<void> {
-    await this.#db.query(
-      `with done as (
-         delete from replication r using unnest($1::bigint[], $2::uuid[]) held (id, token)
-          where r.id = held.id and r.lease_token = held.token returning r.storage_id, r.location_id)
-       insert into imagestorageplacement (storage_id, location_id, verified_at)
-       select storage_id, location_id, now() from done order by storage_id, location_id
-       on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
-        where imagestorageplacement.verified_at is null`,
-      columns(leases),
-    );
+  async complete(leases: readonly Lease[]): Promise<Completed[]> {
+    const rows = await this.#db.query('select id, lag_ms from complete_replication($1, $2)', columns(leases));
+    return rows.map(row => ({ id: asText(row, 'id'), lagMs: asSize(row.lag_ms) }));
   }
 
   /** Postpones a copy that did not succeed. It is never dropped. */

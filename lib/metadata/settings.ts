@@ -5,14 +5,17 @@ import { type RepositoryName, splitRepository } from '../oci/name.js';
 export interface MetadataSettings {
   /** The namespace of repositories whose name has one component. */
   readonly libraryNamespace: string;
-  /** The locations where every blob must be; undefined if replication is switched off. */
-  readonly required: readonly string[] | undefined;
+  /** Whether copies are queued at all (`FEATURE_STORAGE_REPLICATION`); where they go is in the database. */
+  readonly replicate: boolean;
+  /** A manifest is tagged once so many required locations hold all of it (`ENTREPOT_WRITE_QUORUM`); 1 waits for none. */
+  readonly writeQuorum: number;
 }
 
 export function settingsOf(config: Config): MetadataSettings {
   return {
     libraryNamespace: config.libraryNamespace,
-    required: config.replication ? config.defaultLocations : undefined,
+    replicate: config.replication,
+    writeQuorum: config.writeQuorum,
   };
 }
 

@@ -146,7 +146,7 @@ export class Uploads {
       upload.digest,
       upload.size,
       upload.location,
-      this.#settings.required ?? null,
+      this.#settings.replicate,
       upload.traceId,
     ]);
     return row?.done === true;

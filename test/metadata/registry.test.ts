@@ -390,7 +390,7 @@ test('replication: eight claimers at once never get the same copy', async () => 
 });
 
 test('replication switched off queues nothing', async () => {
-  const off = await freshMetadata({ libraryNamespace: 'library', required: undefined });
+  const off = await freshMetadata({ libraryNamespace: 'library', replicate: false, writeQuorum: 1 });
   await off.blobs.record({
     repository: newRepository(),
     digest: newDigest(),

@@ -28,7 +28,7 @@ export interface Metadata {
   readonly replication: Replication;
 }
 
-export const twoRegions: MetadataSettings = { libraryNamespace: 'library', required: ['usstorage', 'eustorage'] };
+export const twoRegions: MetadataSettings = { libraryNamespace: 'library', replicate: true, writeQuorum: 1 };
 
 /** Opens a migrated database; closed at the end of the suite. */
 export function openMetadata(url: string, settings: MetadataSettings = twoRegions): Metadata {
@@ -52,6 +52,7 @@ export async function freshMetadata(settings?: MetadataSettings): Promise<Metada
   await migrate(url, quiet);
   const metadata = openMetadata(url, settings);
   await metadata.places.register(['usstorage', 'eustorage']);
+  await metadata.places.setDefaults(['usstorage', 'eustorage'], true);
   return metadata;
 }
 

@@ -49,8 +49,9 @@ test.before(async () => {
       });
     }),
   );
-  metadata = openMetadata(stack.databaseUrl, { libraryNamespace: 'library', required: NAMES });
+  metadata = openMetadata(stack.databaseUrl, { libraryNamespace: 'library', replicate: true, writeQuorum: 1 });
   await metadata.places.register(NAMES);
+  await metadata.places.setDefaults(NAMES, true);
   locations = new Locations({
     locations: NAMES.map((name, index) => ({ name, nodes: [`127.0.0.1:${ports[index]}`] })),
     preference: NAMES,

@@ -23,6 +23,7 @@ test.before(async () => {
   stack = await startStack({ parts: ['storage-proxy-us', 'storage-proxy-eu'] });
   metadata = openMetadata(stack.databaseUrl);
   await metadata.places.register(['usstorage', 'eustorage']);
+  await metadata.places.setDefaults(['usstorage', 'eustorage'], true);
   locations = openLocations(stack);
 });
 

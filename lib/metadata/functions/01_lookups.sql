@@ -47,3 +47,12 @@ begin
     insert into imagestorage (content_checksum, image_size) values (p_digest, p_size) on conflict do nothing;
   end loop;
 end $$;
+
+-- The manifest and those below it.
+create or replace function manifest_tree(p_manifest bigint) returns setof bigint language sql stable as $$
+  with recursive tree (id) as (
+    select p_manifest
+    union
+    select mc.child_manifest_id from tree t join manifestchild mc on mc.manifest_id = t.id)
+  select id from tree
+$$;

@@ -1,16 +1,120 @@
--- Queues every copy that is missing: `p_required` names the locations where all blobs must be, the namespace may want
--- more. Null p_required: replication is switched off. Called in the transaction that causes the need, so that the need
--- cannot be forgotten.
-create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_required text[], p_trace text)
-returns void language sql as $$
+-- Where the blobs of a namespace must be.
+create or replace view requirement as
+  select u.id as user_id, d.location_id
+    from "user" u cross join defaultlocation d
+   where not exists (select from namespaceregion n where n.user_id = u.id and n.replaces_defaults)
+  union
+  select user_id, location_id from userregion;
+
+-- Whoever reads the requirements in order to act on them holds this lock shared, whoever changes them alone: after a
+-- change, nobody still acts on what was before. Held to the end of the transaction. To be a statement of its own, before
+-- the one that reads: a statement sees what was there when it began.
+create or replace function hold_requirements(p_change boolean) returns void language plpgsql as $$
+begin
+  if p_change then
+    perform pg_advisory_xact_lock(1701737586, 1);
+  else
+    perform pg_advisory_xact_lock_shared(1701737586, 1);
+  end if;
+end $$;
+
+-- Queues every copy that is missing of these blobs, which a repository now has. p_replicate false: replication is
+-- switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
+create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
+returns void language plpgsql as $$
+begin
+  if not p_replicate then
+    return;
+  end if;
+  perform hold_requirements(false);
   insert into replication (storage_id, location_id, trace_id)
-  select b.id, l.id, p_trace
-    from unnest(p_blobs) b (id) cross join imagestoragelocation l
-   where p_required is not null
-     and (l.name = any (p_required)
-          or exists (select from repository r join userregion ur on ur.user_id = r.namespace_user_id
-                      where r.id = p_repository and ur.location_id = l.id))
-     and not exists (select from imagestorageplacement p where p.storage_id = b.id and p.location_id = l.id)
-   order by b.id, l.id
-  on conflict (storage_id, location_id) do nothing
-$$;
+  select b.id, q.location_id, p_trace
+    from unnest(p_blobs) b (id)
+    cross join (select location_id from requirement
+                 where user_id = (select namespace_user_id from repository where id = p_repository)) q
+   where not exists (select from imagestorageplacement p where p.storage_id = b.id and p.location_id = q.location_id)
+   order by b.id, q.location_id
+  on conflict (storage_id, location_id) do nothing;
+end $$;
+
+-- Says where every blob must be. Does nothing if that is how it is already. p_replicate false:
+-- replication is switched off, and nothing is queued.
+create or replace function set_default_locations(p_names text[], p_replicate boolean) returns void language plpgsql as $$
+declare
+  wanted integer[] := array(select id from imagestoragelocation where name = any (p_names) order by id);
+begin
+  if wanted = array(select location_id from defaultlocation order by location_id) then
+    return;
+  end if;
+  perform hold_requirements(true);
+  -- Many processes say the same at once when they start.
+  if wanted = array(select location_id from defaultlocation order by location_id) then
+    return;
+  end if;
+  delete from defaultlocation where location_id <> all (wanted);
+  insert into defaultlocation (location_id) select unnest(wanted) on conflict do nothing;
+  if p_replicate then
+    insert into requeue default values;
+  end if;
+end $$;
+
+-- Says where a namespace's blobs must be: in these locations beside the default ones, or instead of them. None, beside:
+-- the namespace has no locations of its own any more.
+create or replace function set_namespace_locations(p_namespace text, p_names text[], p_replace boolean, p_replicate boolean)
+returns void language plpgsql as $$
+declare
+  namespace_id integer;
+begin
+  insert into "user" (username, organization) values (p_namespace, true) on conflict do nothing;
+  select id into strict namespace_id from "user" where username = p_namespace;
+  perform hold_requirements(true);
+  delete from userregion where user_id = namespace_id;
+  insert into userregion (user_id, location_id)
+    select namespace_id, id from imagestoragelocation where name = any (p_names);
+  insert into namespaceregion (user_id, replaces_defaults) values (namespace_id, p_replace)
+    on conflict (user_id) do update set replaces_defaults = excluded.replaces_defaults;
+  if p_replicate then
+    insert into requeue (user_id) values (namespace_id);
+  end if;
+end $$;
+
+-- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is
+-- queued, and what nobody requires any more is taken out of the queue. True if there may be more to do.
+create or replace function requeue_some(p_limit integer) returns boolean language plpgsql as $$
+declare
+  todo requeue%rowtype;
+  blobs bigint[];
+begin
+  select * into todo from requeue order by id limit 1 for update skip locked;
+  if not found then
+    return false;
+  end if;
+  perform hold_requirements(false);
+  select array_agg(id) into blobs from (
+    select s.id from imagestorage s
+     where s.id > todo.after_blob
+       and (todo.user_id is null
+            or exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
+                        where ub.blob_id = s.id and r.namespace_user_id = todo.user_id))
+     order by s.id limit p_limit) next;
+  if blobs is null then
+    delete from requeue where id = todo.id;
+    return exists (select from requeue);
+  end if;
+  insert into replication (storage_id, location_id)
+  select distinct ub.blob_id, q.location_id
+    from uploadedblob ub
+    join repository r on r.id = ub.repository_id
+    join requirement q on q.user_id = r.namespace_user_id
+   where ub.blob_id = any (blobs)
+     and not exists (select from imagestorageplacement p where p.storage_id = ub.blob_id and p.location_id = q.location_id)
+   order by ub.blob_id, q.location_id
+  on conflict (storage_id, location_id) do nothing;
+  delete from replication x
+   where x.storage_id = any (blobs)
+     and not exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
+                       join requirement q on q.user_id = r.namespace_user_id
+                      where ub.blob_id = x.storage_id and q.location_id = x.location_id);
+  update requeue set after_blob = blobs[array_upper(blobs, 1)] where id = todo.id;
+  return true;
+end $$;

@@ -1,6 +1,6 @@
 -- Records a verified blob: where it is, which repository may pull it, and where it must still go.
 create or replace function store_blob(
-  p_repository integer, p_digest text, p_size bigint, p_location text, p_required text[], p_trace text
+  p_repository integer, p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
 ) returns void language plpgsql as $$
 declare
   blob bigint := blob_id(p_digest, p_size);
@@ -14,7 +14,8 @@ begin
     on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
     where imagestorageplacement.verified_at is null;
   perform link_blob(p_repository, blob);
-  perform queue_replication(array[blob], p_repository, p_required, p_trace);
+  perform queue_replication(array[blob], p_repository, p_replicate, p_trace);
+  perform note_arrivals(array[blob], array[place]);
 end $$;
 
 -- Lets a repository's readers pull a blob, and keeps it for a day though no manifest refers to it yet.
@@ -27,7 +28,7 @@ $$;
 -- has been written to since (p_writer null: the byte count must be what the caller saw, and nobody may be writing).
 create or replace function finish_upload(
   p_namespace text, p_name text, p_uuid text, p_writer uuid, p_byte_count bigint,
-  p_digest text, p_size bigint, p_location text, p_required text[], p_trace text
+  p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
 ) returns boolean language plpgsql as $$
 declare
   repo integer;
@@ -41,13 +42,13 @@ begin
   if not found then
     return false;
   end if;
-  perform store_blob(repo, p_digest, p_size, p_location, p_required, p_trace);
+  perform store_blob(repo, p_digest, p_size, p_location, p_replicate, p_trace);
   return true;
 end $$;
 
 -- Makes a blob that another repository has (p_from null: any) pullable from this one. Its size, or null if it is not there.
 create or replace function mount_blob(
-  p_namespace text, p_name text, p_digest text, p_from_namespace text, p_from_name text, p_required text[], p_trace text
+  p_namespace text, p_name text, p_digest text, p_from_namespace text, p_from_name text, p_replicate boolean, p_trace text
 ) returns bigint language plpgsql as $$
 declare
   blob bigint;
@@ -67,6 +68,6 @@ begin
   end if;
   repo := repository_id(p_namespace, p_name);
   perform link_blob(repo, blob);
-  perform queue_replication(array[blob], repo, p_required, p_trace);
+  perform queue_replication(array[blob], repo, p_replicate, p_trace);
   return size;
 end $$;

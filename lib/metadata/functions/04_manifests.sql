@@ -22,21 +22,91 @@ begin
   insert into tag (repository_id, name, manifest_id, lifetime_start_ms) values (p_repository, p_tag, p_manifest, now_ms);
 end $$;
 
--- Stores a manifest, links what it needs, and points the tags to it. Answers the blobs that the repository does not
--- have; if there are any, nothing is stored.
+-- One pusher at a time of a manifest and of those that it lists: an index and its child that come at the same moment
+-- could otherwise miss each other. In one order, so that nobody waits in a circle.
+create or replace function lock_manifests(p_repository integer, p_digests text[]) returns void language plpgsql as $$
+declare
+  key integer;
+begin
+  for key in select distinct hashtext(d) from unnest(p_digests) d order by 1 loop
+    perform pg_advisory_xact_lock(-p_repository, key);
+  end loop;
+end $$;
+
+-- The blobs of a manifest and of its present children that fewer required locations hold, verified, than p_quorum (or
+-- than are required at all, if that is less); at most 100 of them.
+create or replace function short_of_quorum(p_manifest bigint, p_repository integer, p_quorum integer) returns text[]
+language sql stable as $$
+  with required as (
+    select location_id from requirement where user_id = (select namespace_user_id from repository where id = p_repository))
+  select coalesce(array_agg(digest), '{}') from (
+    select s.content_checksum as digest
+      from (select distinct mb.blob_id from manifest_tree(p_manifest) t join manifestblob mb on mb.manifest_id = t) b
+      join imagestorage s on s.id = b.blob_id
+     where (select count(*) from imagestorageplacement p
+             where p.storage_id = s.id and p.verified_at is not null and p.location_id in (select location_id from required))
+           < least(p_quorum, (select count(*) from required))
+     order by 1 limit 100) short
+$$;
+
+-- Points tags to a manifest once enough locations hold all of it (p_quorum); answers the blobs that are short of it. If
+-- there are any, no tag is touched, and their copies go first.
+create or replace function tag_manifest(p_repository integer, p_manifest bigint, p_tags text[], p_replicate boolean, p_quorum integer)
+returns text[] language plpgsql as $$
+declare
+  short text[];
+  each_tag text;
+begin
+  if p_replicate and p_quorum > 1 then
+    short := short_of_quorum(p_manifest, p_repository, p_quorum);
+    if cardinality(short) > 0 then
+      update replication r set priority = 100, next_attempt_at = case when lease_token is null then now() else next_attempt_at end
+       where priority < 100
+         and storage_id in (select id from imagestorage where content_checksum = any (short));
+      return short;
+    end if;
+  end if;
+  for each_tag in select distinct t from unnest(p_tags) t order by t loop
+    perform move_tag(p_repository, each_tag, p_manifest);
+  end loop;
+  if p_replicate then
+    perform await_image(p_manifest, p_repository, p_tags);
+  end if;
+  return '{}';
+end $$;
+
+-- The same for a manifest that was stored before, and waits for its quorum. Null if it is gone.
+create or replace function tag_stored_manifest(
+  p_namespace text, p_name text, p_digest text, p_tags text[], p_replicate boolean, p_quorum integer
+) returns text[] language plpgsql as $$
+declare
+  stored record;
+begin
+  select m.id, m.repository_id into stored
+    from manifest m join repository r on r.id = m.repository_id join "user" u on u.id = r.namespace_user_id
+   where u.username = p_namespace and r.name = p_name and m.digest = p_digest for key share of m;
+  if not found then
+    return null;
+  end if;
+  return tag_manifest(stored.repository_id, stored.id, p_tags, p_replicate, p_quorum);
+end $$;
+
+-- Stores a manifest, links what it needs, and points the tags to it. `missing`: the blobs that the repository does not
+-- have; if there are any, nothing is stored. `short`: as tag_manifest answers; the manifest is stored, but not tagged.
 create or replace function put_manifest(
   p_namespace text, p_name text, p_digest text, p_media_type text, p_bytes bytea,
   p_config_media_type text, p_layers_size bigint, p_subject text, p_artifact_type text, p_annotations jsonb,
-  p_blobs text[], p_children text[], p_tags text[], p_required text[], p_trace text
-) returns text[] language plpgsql as $$
+  p_blobs text[], p_children text[], p_tags text[], p_replicate boolean, p_quorum integer, p_trace text,
+  out missing text[], out short text[]
+) language plpgsql as $$
 declare
   repo integer;
   kind integer;
   blobs bigint[];
-  missing text[];
   stored bigint;
-  each_tag text;
 begin
+  missing := '{}';
+  short := '{}';
   select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
    where u.username = p_namespace and r.name = p_name;
   -- Locked in one order by everybody, and against deletion until this transaction has linked them.
@@ -48,15 +118,17 @@ begin
     select array_agg(wanted.digest order by wanted.digest) into missing from unnest(p_blobs) wanted (digest)
      where not exists (select from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
                         where s.content_checksum = wanted.digest);
-    return missing;
+    return;
   end if;
 
   repo := coalesce(repo, repository_id(p_namespace, p_name));
   kind := mediatype_id(p_media_type);
+  perform lock_manifests(repo, p_children || p_digest);
   loop
     insert into manifest (repository_id, digest, media_type_id, manifest_bytes, config_media_type, layers_compressed_size,
-                          subject, artifact_type, annotations)
-    values (repo, p_digest, kind, p_bytes, p_config_media_type, p_layers_size, p_subject, p_artifact_type, p_annotations)
+                          subject, artifact_type, annotations, child_digests)
+    values (repo, p_digest, kind, p_bytes, p_config_media_type, p_layers_size, p_subject, p_artifact_type, p_annotations,
+            p_children)
     on conflict (repository_id, digest) do nothing
     returning id into stored;
     exit when found;
@@ -68,11 +140,11 @@ begin
   insert into manifestblob (repository_id, manifest_id, blob_id)
     select repo, stored, b.id from unnest(blobs) b (id) order by b.id on conflict do nothing;
   insert into manifestchild (repository_id, manifest_id, child_manifest_id)
-    select repo, stored, m.id from manifest m where m.repository_id = repo and m.digest = any (p_children) order by m.id
+    select repo, stored, m.id from manifest m where m.repository_id = repo and m.digest = any (p_children)
+    union
+    select repo, m.id, stored from manifest m where m.repository_id = repo and m.child_digests @> array[p_digest]
+    order by 2, 3
     on conflict do nothing;
-  perform queue_replication(blobs, repo, p_required, p_trace);
-  for each_tag in select distinct t from unnest(p_tags) t order by t loop
-    perform move_tag(repo, each_tag, stored);
-  end loop;
-  return '{}';
+  perform queue_replication(blobs, repo, p_replicate, p_trace);
+  short := tag_manifest(repo, stored, p_tags, p_replicate, p_quorum);
 end $$;

@@ -2,9 +2,9 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { RawConnection } from '../gateway/raw.js';
+import { begin, closing, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
 import { suite } from '../support/suite.js';
-import { RawConnection } from './raw.js';
-import { begin, closing, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway restart');
 let stack: Stack;

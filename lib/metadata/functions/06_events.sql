@@ -1,0 +1,101 @@
+-- Images that have become whole somewhere: these blobs have come to these locations (the two lists belong together).
+-- Ends what waited for the last of them with an event. Called in the transaction that records the placements.
+create or replace function note_arrivals(p_blobs bigint[], p_locations integer[]) returns void language plpgsql as $$
+declare
+  waiting bigint[];
+begin
+  -- Locked, in one order: of two workers that bring the last two blobs, the second one sees the first one's.
+  select array_agg(id) into waiting from (
+    select p.id from pendingimage p
+     where (p.manifest_id, p.location_id) in (
+       with recursive holder (manifest_id, location_id) as (
+         select mb.manifest_id, a.location_id
+           from unnest(p_blobs, p_locations) a (blob_id, location_id) join manifestblob mb on mb.blob_id = a.blob_id
+         union
+         select mc.manifest_id, h.location_id from holder h join manifestchild mc on mc.child_manifest_id = h.manifest_id)
+       select manifest_id, location_id from holder)
+     order by p.id for update) locked;
+  if waiting is not null then
+    perform end_waiting(waiting);
+  end if;
+end $$;
+
+-- Makes events of those waiting images (locked by the caller) that are whole now.
+create or replace function end_waiting(p_waiting bigint[]) returns void language sql as $$
+  with done as (
+    delete from pendingimage p
+     where p.id = any (p_waiting)
+       and not exists (
+         select from manifest_tree(p.manifest_id) t join manifestblob mb on mb.manifest_id = t
+          where not exists (select from imagestorageplacement pl
+                             where pl.storage_id = mb.blob_id and pl.location_id = p.location_id
+                               and pl.verified_at is not null))
+    returning p.manifest_id, p.location_id, p.tag, p.pushed_at)
+  insert into replicationevent (namespace, repository, tag, digest, location, pushed_at, completed_at)
+  select u.username, r.name, d.tag, m.digest, l.name, d.pushed_at, clock_timestamp()
+    from done d join manifest m on m.id = d.manifest_id join repository r on r.id = m.repository_id
+    join "user" u on u.id = r.namespace_user_id join imagestoragelocation l on l.id = d.location_id
+$$;
+
+-- An image was pushed: each location that must have it gets an event when it has all of it, which may be now.
+create or replace function await_image(p_manifest bigint, p_repository integer, p_tags text[]) returns void language plpgsql as $$
+declare
+  waiting bigint[];
+begin
+  insert into pendingimage (manifest_id, location_id, tag, pushed_at)
+  select p_manifest, q.location_id, t.tag, clock_timestamp()
+    from unnest(case when cardinality(p_tags) = 0 then array[''] else p_tags end) t (tag)
+    cross join (select location_id from requirement
+                 where user_id = (select namespace_user_id from repository where id = p_repository)) q
+   order by q.location_id, t.tag
+  on conflict (manifest_id, location_id, tag) do update set pushed_at = excluded.pushed_at;
+  select array_agg(id) into waiting from (
+    select id from pendingimage where manifest_id = p_manifest order by id for update) locked;
+  if waiting is not null then
+    perform end_waiting(waiting);
+  end if;
+end $$;
+
+-- Records copies that are verified at their target: each placement is inserted and its row deleted. Claims that were lost
+-- are passed over. Answers the rows that were recorded, and how long ago each copy became necessary.
+create or replace function complete_replication(p_ids bigint[], p_tokens uuid[])
+returns table (id bigint, lag_ms bigint) language plpgsql as $$
+declare
+  ids bigint[];
+  lags bigint[];
+  blobs bigint[];
+  places integer[];
+begin
+  with done as (
+    delete from replication r using unnest(p_ids, p_tokens) held (id, token)
+     where r.id = held.id and r.lease_token = held.token
+    returning r.id, r.storage_id, r.location_id, r.created_at)
+  select array_agg(d.id), array_agg(greatest(0, floor(extract(epoch from clock_timestamp() - d.created_at) * 1000))::bigint),
+         array_agg(d.storage_id), array_agg(d.location_id)
+    into ids, lags, blobs, places from done d;
+  if ids is null then
+    return;
+  end if;
+  insert into imagestorageplacement (storage_id, location_id, verified_at)
+    select a.blob, a.place, now() from unnest(blobs, places) a (blob, place) order by 1, 2
+    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
+     where imagestorageplacement.verified_at is null;
+  perform note_arrivals(blobs, places);
+  return query select * from unnest(ids, lags);
+end $$;
+
+-- Looks at the next p_limit waiting images after p_after again: one whose push and whose last copy were committed at the
+-- same moment was seen by neither. Answers where it stopped; null at the end.
+create or replace function sweep_waiting(p_after bigint, p_limit integer) returns bigint language plpgsql as $$
+declare
+  waiting bigint[];
+begin
+  select array_agg(id order by id) into waiting from (
+    select id from pendingimage where id > p_after and pushed_at < now() - interval '2 seconds'
+     order by id limit p_limit for update skip locked) locked;
+  if waiting is null then
+    return null;
+  end if;
+  perform end_waiting(waiting);
+  return waiting[array_upper(waiting, 1)];
+end $$;
