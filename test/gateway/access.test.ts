@@ -77,14 +77,26 @@ test('not opened by name: this machine only, and not through a proxy', async () 
   for (const header of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via']) {
     assert.equal(await rights(client, { [header]: '127.0.0.1' }), nothing, header);
   }
+  // A web page in this machine's browser, and one whose owner had its name resolved to a loopback address.
+  assert.equal(await rights(client, { origin: 'https://example.com' }), nothing);
+  assert.equal(await rights(client, { host: 'example.com:8080' }), nothing);
 });
 
 test('what counts as this machine', () => {
   const from = (remoteAddress: string | undefined) =>
-    callerOf({ headers: {}, socket: { remoteAddress } } as unknown as IncomingMessage).loopback;
+    callerOf({ headers: { host: 'localhost' }, socket: { remoteAddress } } as unknown as IncomingMessage).loopback;
   for (const address of ['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1']) assert.ok(from(address), address);
   const others = ['10.0.0.1', '128.0.0.1', '::', '::2', '::ffff:10.0.0.1', 'fe80::1', '2001:db8::1', undefined];
   for (const address of others) assert.not(from(address), address);
+
+  const named = (host: string | undefined) =>
+    callerOf({ headers: { host }, socket: { remoteAddress: '127.0.0.1' } } as unknown as IncomingMessage).loopback;
+  for (const host of ['localhost', 'localhost:8080', '127.0.0.1:8080', '[::1]:8080', '127.9.9.9']) {
+    assert.ok(named(host), host);
+  }
+  for (const host of ['example.com', 'localhost.example.com:80', '10.0.0.1', '[2001:db8::1]:8080', '', undefined]) {
+    assert.not(named(host), host);
+  }
 });
 
 test.run();
