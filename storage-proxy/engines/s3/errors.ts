@@ -36,6 +36,8 @@ const REFUSED = [
   'SignatureDoesNotMatch',
   'TokenRefreshRequired',
   'UserSuspended',
+  // Versity, with status 404.
+  'XAdminUserNotFound',
   '403',
 ];
 const NO_CREDENTIALS = [
@@ -67,12 +69,12 @@ export function s3Error(error: unknown, names: ArgumentNames): unknown {
   if (code === 'NoSuchUpload') return fail.uploadUnknown(cause);
   // A rival has written a part over one of ours: what the session stands for is gone.
   if (code === 'InvalidPart' || code === 'InvalidPartOrder') return fail.uploadUnknown(cause);
+  if (REFUSED.includes(code) || status === 403 || status === 401)
+    return unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
   if (code === 'NoSuchKey' || code === 'NotFound' || status === 404) return new ObjectMissing(cause.message);
   if (code === 'PreconditionFailed' || code === 'ConditionalRequestConflict') return new ObjectExists(cause.message);
   if (status === 507 || FULL.includes(code)) return fail.diskFull(cause);
   if (code === 'NotImplemented' || status === 501) return new NotImplemented(cause.message);
-  if (REFUSED.includes(code) || status === 403 || status === 401)
-    return unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
   if (NO_CREDENTIALS.includes(code)) return unreachable(`no credentials could be had (${code}): see ${names.keys}`);
   if (WRONG_REGION.includes(code) || status === 301)
     return unreachable(`the bucket is in another region (${code}): see ${names.region}`);
