@@ -31,6 +31,7 @@ export const needs: readonly Need[] = [
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
+  listed('openssl', 'engines', ['openssl'], 'openssl', true, 'certificates of our own'),
   listed(
     'ceph-mon',
     'engines',
