@@ -78,26 +78,27 @@ export function upload(parts: Parts): Resource<'upload'> {
     const known = writtenUploads.take(route.repository, route.uuid, offsetOfQuery(query));
     if (known && (await closeKnown(ctx, route, known, digest))) return;
     const found = await uploads.find(route.repository, route.uuid);
-    if (!found) return demandClosed(route, digest);
+    if (!found) return demandClosed(ctx, route, digest);
     const { byteCount } = found;
     try {
       if (await close(ctx, route, found, digest, { byteCount })) return;
     } catch (error) {
-      await discardIfOver(ctx, route, error);
+      if (isOver(error)) await discardQuietly(ctx, route);
       throw error;
     }
     if (await uploads.find(route.repository, route.uuid)) throw oci.uploadBusy();
-    await demandClosed(route, digest);
+    await demandClosed(ctx, route, digest);
   }
 
   /**
    * For an upload that is gone. The request that closed it may be this one, repeated since its answer was lost, by the
    * client or by a proxy on the way when a gateway died: it gets the same answer again, which is true as long as the
    * repository has the blob. That holds for any upload, also one that never was: the answer says nothing about it, and
-   * nothing that the client could not ask with HEAD. A request with a body is not answered so: nobody has looked at
+   * nothing that the caller could not ask with HEAD. A request with a body is not answered so: nobody has looked at
    * its bytes.
    */
-  async function demandClosed({ repository }: UploadRoute, digest: Digest): Promise<void> {
+  async function demandClosed(ctx: Context, { repository }: UploadRoute, digest: Digest): Promise<void> {
+    if (!authorizer.allows(ctx, repository, 'pull')) throw oci.uploadUnknown();
     const { blob } = await blobs.find(repository, digest);
     if (!blob || blob.locations.length === 0) throw oci.uploadUnknown();
   }
@@ -108,7 +109,7 @@ export function upload(parts: Parts): Resource<'upload'> {
       return await close(ctx, route, known, digest, { byteCount: known.byteCount });
     } catch (error) {
       if (hasReason(error, 'UPLOAD_UNKNOWN')) return false;
-      await discardIfOver(ctx, route, error);
+      if (isOver(error)) await discardQuietly(ctx, route);
       throw error;
     }
   }
@@ -174,7 +175,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     } catch (thrown) {
       lease.end();
       const error = lease.signal.aborted ? lease.signal.reason : thrown;
-      if (isOver(error)) await discardIfOver(ctx, route, error);
+      if (isOver(error)) await discardQuietly(ctx, route);
       else if (!lease.signal.aborted) await lease.release(lease.newest).catch(() => {});
       throw error;
     }
@@ -222,13 +223,12 @@ export function upload(parts: Parts): Resource<'upload'> {
     return removed !== undefined;
   }
 
-  /** Removes an upload of which nothing can come after `error`, which the client is to hear whatever becomes of this. */
-  async function discardIfOver(ctx: Context, route: UploadRoute, error: unknown): Promise<void> {
-    if (!isOver(error)) return;
+  /** The same, for an upload that has failed: the client is to hear why, whatever becomes of this. */
+  async function discardQuietly(ctx: Context, route: UploadRoute): Promise<void> {
     try {
       await discard(ctx, route);
-    } catch (cause) {
-      ctx.state.log.debug({ err: cause }, 'an upload is left to expire');
+    } catch (error) {
+      ctx.state.log.debug({ err: error }, 'an upload is left to expire');
     }
   }
 

@@ -83,6 +83,8 @@ export function s3Error(error: unknown, names: ArgumentNames): unknown {
   const { code, status } = codeOf(error);
   const cause = new Error(`the store answered ${code}${status ? ` (HTTP ${status})` : ''}`);
   const unreachable = (message: string) => fail.storeUnreachable(message, cause);
+  const refused = () =>
+    unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
 
   if (error instanceof NoCredentials || NO_CREDENTIALS.includes(code))
     return unreachable(`no credentials could be had (${code}): see ${names.keys}`);
@@ -90,20 +92,20 @@ export function s3Error(error: unknown, names: ArgumentNames): unknown {
   if (code === 'NoSuchUpload') return fail.uploadUnknown(cause);
   // A rival has written a part over one of ours: what the session stands for is gone.
   if (code === 'InvalidPart' || code === 'InvalidPartOrder') return fail.uploadUnknown(cause);
-  if (REFUSED.includes(code) || status === 403 || status === 401)
-    return unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
+  if (REFUSED.includes(code)) return refused();
   if (code === 'NoSuchKey' || code === 'NotFound' || status === 404) return new ObjectMissing(cause.message);
   if (code === 'PreconditionFailed' || code === 'ConditionalRequestConflict') return new ObjectExists(cause.message);
   if (status === 507 || FULL.includes(code)) return fail.diskFull(cause);
   if (code === 'NotImplemented' || status === 501) return new NotImplemented(cause.message);
+  if (code === 'RequestTimeTooSkewed')
+    return unreachable('the clocks of this machine and of the store differ too much');
+  if (status === 403 || status === 401) return refused();
   if (WRONG_REGION.includes(code) || status === 301)
     return unreachable(`the bucket is in another region (${code}): see ${names.region}`);
   if (NOT_TRUSTED.includes(code))
     return unreachable(
       `the store's certificate is not trusted (${code}): see ${names.endpoint}, and NODE_EXTRA_CA_CERTS for an authority of your own`,
     );
-  if (code === 'RequestTimeTooSkewed')
-    return unreachable('the clocks of this machine and of the store differ too much');
   if (code === 'EntityTooSmall') return unreachable('the store wants larger parts: see minimum_chunk_size_mb');
   return unreachable(`the store cannot be used now (${code}): if that stays so, see ${names.endpoint}`);
 }
