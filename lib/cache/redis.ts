@@ -1,4 +1,4 @@
-/** Redis as a cache that may vanish at any time: every method answers within 50 ms and none ever fails. */
+/** Redis, as a cache and to tell others, that may vanish at any time: every method answers within 50 ms and none ever fails. */
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { RedisConfig } from '../config/config.js';
@@ -50,6 +50,16 @@ export class RedisCache {
   /** Sets the value, some time or never. */
   set(key: string, value: Buffer, ttlSeconds: number): void {
     this.#redis.set(key, value, 'EX', ttlSeconds).catch(() => {});
+  }
+
+  /** Tells those who listen on a channel now, if any; false if Redis does not take it. */
+  async publish(channel: string, message: string): Promise<boolean> {
+    try {
+      await this.#redis.publish(channel, message);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   close(): void {

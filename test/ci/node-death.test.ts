@@ -24,7 +24,11 @@ import { throttled } from '../support/throttle.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
 
-const test = suite('nodes that die under real clients', { needs: ['docker', 'podman', 'skopeo'], timeoutMs: 60_000 });
+const test = suite('nodes that die under real clients', {
+  needs: ['docker', 'podman', 'skopeo'],
+  timeoutMs: 60_000,
+  fileTimeoutMs: 300_000,
+});
 
 const MB = 1_000_000;
 /** 61 MB in all; clients send them at the same time. */
