@@ -87,15 +87,18 @@ export class Uploads {
       },
       signal,
     );
+    let gone = false;
     try {
       for await (const piece of abortable(source, signal)) await writer.add(piece);
       const last = await writer.end();
       note(last);
       return { offset: last.offset, session: last.session };
     } catch (error) {
+      gone = error instanceof ObjectMissing || hasReason(error, 'UPLOAD_UNKNOWN');
       throw error instanceof ObjectMissing ? fail.uploadUnknown(error) : error;
     } finally {
       await writer.close();
+      if (gone) await writer.giveUp();
       if (moments.length > 0) this.#tails.set(upload.id, { moments, own: writer.own });
     }
   }
