@@ -28,6 +28,9 @@ import { Replicator } from './replicate/replicator.js';
 import { Roster } from './replicate/roster.js';
 import { Requeuing } from './requeue/requeuing.js';
 
+/** Redis may be in another region. */
+const PUBLISH_TIMEOUT_MS = 2_000;
+
 await runRole('worker', start);
 
 async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
@@ -67,7 +70,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const requeuing = new Requeuing({ requeue: new Requeue(db), onQueued: () => queued.notify(), log });
   const events = new Events(db);
   const sweep = new EventSweep(events, log);
-  const redis = config.redis && new RedisCache(config.redis, log);
+  const redis = config.redis && new RedisCache(config.redis, log, { timeoutMs: PUBLISH_TIMEOUT_MS });
   const publisher =
     redis && new EventPublisher({ events, locations: config.workerLocations, sink: new RedisSink(redis), log });
   const onSignal = () => {

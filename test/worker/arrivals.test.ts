@@ -68,7 +68,7 @@ async function arrival(): Promise<string> {
 const unpublished = async () =>
   Number((await m.db.query('select count(*)::int as n from replicationevent where published_at is null'))[0]?.n);
 
-test('each event is told once by several workers, in order; what is not taken is told later', async () => {
+test('each event is told once by several workers; what is not taken is told later', async () => {
   const digests = [await arrival(), await arrival(), await arrival()];
   const told: string[] = [];
   let refuse = 1;
@@ -87,10 +87,7 @@ test('each event is told once by several workers, in order; what is not taken is
   await m.db.query('update replicationevent set taken_until = now() where published_at is null');
   assert.ok(await until(async () => (await unpublished()) === 0, 10_000));
   await Promise.all(publishers.map(each => each.close()));
-  assert.equal(
-    told.filter(digest => digests.includes(digest)),
-    digests,
-  );
+  assert.equal(told.filter(digest => digests.includes(digest)).sort(), digests.sort());
 });
 
 test(

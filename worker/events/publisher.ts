@@ -55,8 +55,8 @@ export class EventPublisher {
       while (!this.#closed && Date.now() >= this.#pausedUntil) {
         const taken = await events.take(locations, AT_ONCE);
         const told = await this.#publish(taken);
-        if (told.length > 0) await events.published(told);
         if (told.length < taken.length) this.#pausedUntil = Date.now() + PAUSE_MS;
+        if (told.length > 0) await events.published(told);
         if (taken.length < AT_ONCE) return;
       }
     } catch (error) {
@@ -64,13 +64,9 @@ export class EventPublisher {
     }
   }
 
-  /** In order; the first that is not taken ends it. */
+  /** All together: the listener may be far away. Answers those that were taken. */
   async #publish(events: readonly ReplicationEvent[]): Promise<ReplicationEvent[]> {
-    const told: ReplicationEvent[] = [];
-    for (const event of events) {
-      if (this.#closed || !(await this.#options.sink.publish(event))) break;
-      told.push(event);
-    }
-    return told;
+    const taken = await Promise.all(events.map(event => this.#options.sink.publish(event)));
+    return events.filter((_event, n) => taken[n]);
   }
 }
