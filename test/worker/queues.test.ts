@@ -12,9 +12,7 @@ const test = suite('worker: queues');
 
 function target(slots: number | undefined, concurrency = 4) {
   const all = new Slots(concurrency);
-  const queues = ['us', 'eu'].flatMap(source =>
-    [false, true].map(large => all.of({ target: 'ap', source, large })),
-  );
+  const queues = ['us', 'eu'].flatMap(source => [false, true].map(large => all.of({ target: 'ap', source, large })));
   return { all, queues, usable: { target: { name: 'ap', slots, throttle: new Throttle() }, queues } };
 }
 function job(name: string): HeldJob {
@@ -33,17 +31,18 @@ test('each queue has slots of its own, whatever the others do', () => {
   small.waiting.push([job('a')]);
   assert.equal([small.free, large.free], [0, 4]);
   const rooms = roomsIn(usable, all, 0, 0);
-  assert.equal(rooms.map(({ source, large: l, rows }) => `${source} ${l} ${rows}`), [
-    'us true 4',
-    'eu false 2000',
-    'eu true 4',
-  ]);
+  assert.equal(
+    rooms.map(({ source, large: l, rows }) => `${source} ${l} ${rows}`),
+    ['us true 4', 'eu false 2000', 'eu true 4'],
+  );
   assert.equal(roomsIn(usable, all, 0, 1), [], 'one round is enough');
 });
 
 test('under a limit of the target, its queues take turns to be first', () => {
   const { all, usable } = target(1);
-  const first = [0, 1, 2, 3].map(turn => roomsIn(usable, all, turn, 0).map(({ source, large }) => `${source} ${large}`));
+  const first = [0, 1, 2, 3].map(turn =>
+    roomsIn(usable, all, turn, 0).map(({ source, large }) => `${source} ${large}`),
+  );
   assert.equal(first, [['us false'], ['us true'], ['eu false'], ['eu true']]);
   const rounds = [0, 1, 2, 3, 4].flatMap(round => roomsIn(usable, all, 0, round));
   assert.is(rounds.length, 4, 'if nothing is found in one, the others are asked in the same turn');
@@ -52,7 +51,10 @@ test('under a limit of the target, its queues take turns to be first', () => {
 test('a limit counts what runs and what waits, over all queues of the target', () => {
   const { all, queues, usable } = target(2);
   for (const queue of queues.slice(0, 2)) queue.running = 1;
-  assert.equal([0, 1, 2, 3].flatMap(round => roomsIn(usable, all, 0, round)), []);
+  assert.equal(
+    [0, 1, 2, 3].flatMap(round => roomsIn(usable, all, 0, round)),
+    [],
+  );
   assert.equal(idleQueues([usable], all), []);
   assert.equal(roomsIn(target(0).usable, all, 0, 0), []);
 });
