@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { Locations } from '../../lib/locations/locations.js';
+import { ReplicationSignal } from '../../lib/metadata/notify.js';
 import { Workers } from '../../lib/metadata/workers.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
@@ -68,7 +69,12 @@ async function startWorker(...its: string[]): Promise<StartedProcess> {
   const worker = await startProcess({
     name: `worker ${its}`,
     script: 'worker/main.js',
-    config: { ...stack.config, ENTREPOT_WORKER_LOCATIONS: its, ENTREPOT_METRICS_LISTEN: metrics },
+    config: {
+      ...stack.config,
+      ENTREPOT_WORKER_LOCATIONS: its,
+      ENTREPOT_WORKER_CONCURRENCY: 2,
+      ENTREPOT_METRICS_LISTEN: metrics,
+    },
     env: { ENTREPOT_WORKER_LISTEN: address },
     ready: () => checkHealth(address, '', 1_000),
   });
@@ -175,15 +181,18 @@ test('a target that does not answer holds up no other, is not tried in vain, and
 });
 
 test('two workers of a location share its copies, and make each of them once', async () => {
-  const digests = [...(await puts(600, 20_000, 'usstorage')), ...(await puts(20, 3 * MiB, 'usstorage'))];
+  const digests = [...(await puts(600, 20_000, 'usstorage')), ...(await puts(60, 3 * MiB, 'usstorage'))];
   await stack.sql("update replication set next_attempt_at = now() + interval '1 hour'");
   const pair = [await startWorker('apstorage'), await startWorker('apstorage')];
   await sleep(3_000);
   await stack.sql('update replication set next_attempt_at = now()');
-  assert.ok(await until(async () => (await arrived(digests, 'apstorage')) === 620, 30_000));
+  const signal = new ReplicationSignal(metadata.db, quiet);
+  signal.notify();
+  await signal.close();
+  assert.ok(await until(async () => (await arrived(digests, 'apstorage')) === 660, 30_000));
   // A line is written after the copy is recorded.
   const linesOf = () => pair.map(worker => copiedLines(worker, 'apstorage'));
-  assert.ok(await until(() => linesOf().flat().length >= 620, 10_000));
+  assert.ok(await until(() => linesOf().flat().length >= 660, 10_000));
   const [one = [], two = []] = linesOf();
   assert.equal([...one, ...two].sort(), [...digests].sort());
   assert.ok(one.length > 0 && two.length > 0, `${one.length} and ${two.length} copies`);
