@@ -9,7 +9,6 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
-import type { Digest } from '../../lib/oci/digest.js';
 import type { Metrics } from '../../lib/telemetry/metrics.js';
 import { intoBatches } from './batch.js';
 import { Copies } from './copies.js';
@@ -76,7 +75,10 @@ export class Replicator {
    * Makes one copy now, without waiting for a slot, because somebody waits for it; the caller bounds how many. Resolves
    * once it is over, well or not, or to why it was not begun.
    */
-  async copyAsked(digest: Digest, target: string): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
+  async copyAsked({
+    digest,
+    target,
+  }: Pick<Job, 'digest' | 'target'>): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
     const waiting = this.#slots.takeWaiting(digest, target);
     const claim = waiting ? undefined : await this.#options.replication.claimOne(digest, target);
     if (claim && claim.kind !== 'claimed') return claim;
