@@ -152,7 +152,7 @@ export class Replicator {
     const { locations, replication } = this.#options;
     const target = locations.get(job.target);
     if (!target) return this.#settle([{ job, error: notConfigured(job), damaged: [] }]);
-    const copy = { locations, replication, target, job, suspects: new Set<string>() };
+    const copy = { locations, replication, target, job, suspects: new Set<string>(), readBytes: 0 };
     const error = await copyLarge(copy).then(
       () => undefined,
       failure => failure,
