@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { LocationConfig } from '../config/config.js';
 import { Location } from './location.js';
 import { type Identify, StorageNode } from './node.js';
-import { ReadAheadBudget } from './read-ahead.js';
+import { ReadAhead } from './read-ahead.js';
 import type { Need } from './store.js';
 import { WideStreams } from './wide-streams.js';
 
@@ -22,7 +22,7 @@ export class Locations {
   /** In order of preference. */
   readonly all: readonly Location[];
   /** What the striped reads of this process share. */
-  readonly readAhead = new ReadAheadBudget();
+  readonly readAhead = new ReadAhead();
   readonly #byName: ReadonlyMap<string, Location>;
 
   constructor(options: LocationsOptions) {

@@ -11,16 +11,13 @@
  */
 import { fail } from '../rpc/errors.js';
 import { type ReadRequest, readBlob } from './read.js';
-import type { ReadAheadBudget } from './read-ahead.js';
+import { type ReadAhead, STRIPE_BYTES } from './read-ahead.js';
 
 /** The unit of going on after a crash: no more than eight of these cross twice. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 
 /** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
-
-/** What one call reads. */
-export const STRIPE_BYTES = 2 * 1024 * 1024;
 
 /** Stripes that are not complete. */
 const STRIPES_IN_FLIGHT = 16;
@@ -38,14 +35,16 @@ const UNKEPT_MS = 1_000;
 export interface StripedRequest extends Omit<ReadRequest, 'range'> {
   /** The first byte that is wanted; all that follow are. */
   readonly from: number;
-  readonly budget: ReadAheadBudget;
+  readonly readAhead: ReadAhead;
 }
 
 interface Stripe {
   readonly start: number;
   readonly end: number;
-  /** What has come of it and was not handed out. */
-  readonly pieces: Buffer[];
+  /** Its bytes, as far as they have come. */
+  readonly data: Buffer;
+  /** The first byte that was not handed out. */
+  given: number;
   /** The first byte that has not come. */
   at: number;
   /** Calls that are reading it. */
@@ -71,6 +70,7 @@ export class StripedRead {
     this.#request = request;
     this.#next = request.from;
     this.#kept = request.from;
+    request.readAhead.opened();
     request.context.signal?.addEventListener('abort', this.#onAbort);
     if (request.context.signal?.aborted) this.close();
   }
@@ -89,13 +89,18 @@ export class StripedRead {
 
   /** Cancels what is on its way. Safe to call again. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#request.readAhead.closed();
     this.#request.context.signal?.removeEventListener('abort', this.#onAbort);
     for (const stripe of this.#stripes.splice(0)) this.#drop(stripe);
     this.#wake();
   }
 
-  /** The bytes, once, in order. Throws what `readBlob` does, or CANCELLED after `close`. */
+  /**
+   * The bytes, once, in order. A piece is the reader's until it asks for the next: its memory is then used again. Throws
+   * what `readBlob` does, or CANCELLED after `close`.
+   */
   async *bytes(): AsyncGenerator<Buffer> {
     try {
       for (let at = this.#request.from; at < this.#request.size; ) {
@@ -106,6 +111,7 @@ export class StripedRead {
         }
         this.#stripes.shift();
         this.#drop(stripe);
+        this.#request.readAhead.reuse(stripe.data);
       }
     } finally {
       this.close();
@@ -130,8 +136,12 @@ export class StripedRead {
     const waitingSince = Date.now();
     let askedAgain = false;
     while (!this.#closed) {
-      const piece = stripe.pieces.shift();
-      if (piece || isComplete(stripe)) return piece;
+      if (stripe.given < stripe.at) {
+        const piece = stripe.data.subarray(stripe.given - stripe.start, stripe.at - stripe.start);
+        stripe.given = stripe.at;
+        return piece;
+      }
+      if (isComplete(stripe)) return undefined;
       if (stripe.failure) throw stripe.failure.error;
       await this.#changed(LATE_MS);
       if (!askedAgain && Date.now() - waitingSince >= LATE_MS && this.#isOvertaken(stripe)) {
@@ -148,21 +158,21 @@ export class StripedRead {
 
   /** Asks for as much as may be on its way. */
   #ask(): void {
-    const { size, budget } = this.#request;
+    const { size, readAhead } = this.#request;
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
       if (end > this.#kept + READ_AHEAD_BYTES) return;
       if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= STRIPES_IN_FLIGHT) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
-      if (budgeted && !budget.take(STRIPE_BYTES)) return;
-      const stop = new AbortController();
+      if (budgeted && !readAhead.take()) return;
       const stripe = {
         start: this.#next,
         end,
+        data: readAhead.buffer(),
+        given: this.#next,
         at: this.#next,
-        pieces: [],
         readers: 0,
-        stop,
+        stop: new AbortController(),
         budgeted,
         failure: undefined,
       };
@@ -187,8 +197,8 @@ export class StripedRead {
         const known = stripe.at - at;
         at += piece.length;
         if (at <= stripe.at) continue;
-        stripe.pieces.push(known > 0 ? piece.subarray(known) : piece);
-        stripe.at = at;
+        piece.copy(stripe.data, stripe.at - stripe.start, known);
+        stripe.at = Math.min(at, stripe.end);
         if (isComplete(stripe)) {
           stripe.stop.abort();
           this.#ask();
@@ -205,7 +215,7 @@ export class StripedRead {
 
   #drop(stripe: Stripe): void {
     stripe.stop.abort();
-    if (stripe.budgeted) this.#request.budget.give(STRIPE_BYTES);
+    if (stripe.budgeted) this.#request.readAhead.give();
   }
 
   /** Waits until something has happened, `ms` milliseconds at the most. */

@@ -10,6 +10,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { hexOf } from '../../lib/oci/digest.js';
+import { run } from '../support/command.js';
 import { findCommand } from '../support/needs.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -27,6 +28,7 @@ const help = `Usage: npm run bench:wan -- [options]
   --rounds N       how often each is measured (default 1)
   --at-a-time N    copies at a time (default 8)
   --only TEXT      only the loads whose name contains this
+  --part N         only one Nth of each load's bytes, for a quick look
   --ours           without skopeo`;
 
 const { values } = parseArgs({
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '1' },
     'at-a-time': { type: 'string', default: '8' },
     only: { type: 'string', default: '' },
+    part: { type: 'string', default: '1' },
     ours: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -48,12 +51,13 @@ if (values.help) {
 }
 
 const MIB = 1024 * 1024;
+const part = Number(values.part);
 
 /** What is to be copied. As images, `layers` go into each. */
 const loads = [
-  { name: '1 blob of 2 GiB', count: 1, size: 2048 * MIB, layers: 1 },
-  { name: '10 blobs of 200 MiB', count: 10, size: 200 * MIB, layers: 10 },
-  { name: '5,000 blobs of 4 KiB', count: 5_000, size: 4096, layers: 100 },
+  { name: '1 blob of 2 GiB', count: 1, size: (2048 * MIB) / part, layers: 1 },
+  { name: '10 blobs of 200 MiB', count: 10, size: (200 * MIB) / part, layers: 10 },
+  { name: '5,000 blobs of 4 KiB', count: 5_000 / part, size: 4096, layers: 100 },
 ].filter(({ name }) => name.includes(values.only));
 
 const bench = suite('bench', { timeoutMs: 3_600_000, needs: wanNeeds });
@@ -80,6 +84,12 @@ for (const loss of values.loss.split(',').map(Number)) {
         const ofIperf = load.size > MIB ? (rate / raw).toFixed(2) : '–';
         const others = theirs === undefined ? ['–', '–'] : [theirs.toFixed(1), (theirs / seconds).toFixed(1)];
         console.log(row([load.name, seconds.toFixed(1), rate.toFixed(0), raw.toFixed(0), ofIperf, ...others]));
+        if (process.env.DBG)
+          await run('sh', [
+            '-c',
+            `for p in $(pgrep -f "${process.pid}-|wt-copy/dist/(worker|storage-proxy|test/wan)"); do echo $(tr '\\0' ' ' </proc/$p/cmdline | cut -c1-90) $(cut -d' ' -f14,15 /proc/$p/stat); done`,
+          ]).then(console.log);
+        if (process.env.DBG) console.log(ours.worker.log());
         for (const { path } of blobs) await rm(path);
         for (const blob of blobs) await rm(sourcePath(ours.source, blob));
       }
@@ -94,7 +104,7 @@ function sourcePath(source: string, { digest }: MadeBlob): string {
 /** What eight connections carry from us to eu, in Mbit/s, after the second in which they find their speed. */
 async function iperf({ us, eu }: Wan): Promise<number> {
   if (!findCommand('iperf3')) return Number.NaN;
-  const [program = '', ...parameters] = [...eu.through, 'iperf3', '-s', '-1'];
+  const [program = '', ...parameters] = [...eu.through, 'iperf3', '-s', '-1', '--forceflush'];
   const server = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(server, 'exit');
   await once(server.stdout, 'data');

@@ -78,7 +78,7 @@ function openSource({ job, target, locations, suspects }: LargeCopy, from: numbe
     holders: job.sources.filter(source => source !== target.name),
     context: contextOf(job),
     onDamaged: location => suspects.add(location),
-    budget: locations.readAhead,
+    readAhead: locations.readAhead,
   });
 }
 
