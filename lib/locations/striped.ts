@@ -35,7 +35,12 @@ const UNKEPT_MS = 1_000;
 export interface StripedRequest extends Omit<ReadRequest, 'range'> {
   /** The first byte that is wanted; all that follow are. */
   readonly from: number;
-  readonly readAhead: ReadAhead;
+  readonly budget: ReadAhead;
+  /**
+   * Whether whoever takes the bytes is done with each piece when it asks for the next one: its memory is then used again,
+   * which spares much work (read-ahead.ts).
+   */
+  readonly transient?: boolean;
 }
 
 interface Stripe {
@@ -70,7 +75,7 @@ export class StripedRead {
     this.#request = request;
     this.#next = request.from;
     this.#kept = request.from;
-    request.readAhead.opened();
+    request.budget.opened();
     request.context.signal?.addEventListener('abort', this.#onAbort);
     if (request.context.signal?.aborted) this.close();
   }
@@ -91,16 +96,13 @@ export class StripedRead {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#request.readAhead.closed();
+    this.#request.budget.closed();
     this.#request.context.signal?.removeEventListener('abort', this.#onAbort);
     for (const stripe of this.#stripes.splice(0)) this.#drop(stripe);
     this.#wake();
   }
 
-  /**
-   * The bytes, once, in order. A piece is the reader's until it asks for the next: its memory is then used again. Throws
-   * what `readBlob` does, or CANCELLED after `close`.
-   */
+  /** The bytes, once, in order. Throws what `readBlob` does, or CANCELLED after `close`. */
   async *bytes(): AsyncGenerator<Buffer> {
     try {
       for (let at = this.#request.from; at < this.#request.size; ) {
@@ -111,7 +113,7 @@ export class StripedRead {
         }
         this.#stripes.shift();
         this.#drop(stripe);
-        this.#request.readAhead.reuse(stripe.data);
+        if (this.#request.transient) this.#request.budget.reuse(stripe.data);
       }
     } finally {
       this.close();
@@ -158,17 +160,17 @@ export class StripedRead {
 
   /** Asks for as much as may be on its way. */
   #ask(): void {
-    const { size, readAhead } = this.#request;
+    const { size, budget } = this.#request;
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
       if (end > this.#kept + READ_AHEAD_BYTES) return;
       if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= STRIPES_IN_FLIGHT) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
-      if (budgeted && !readAhead.take()) return;
+      if (budgeted && !budget.take()) return;
       const stripe = {
         start: this.#next,
         end,
-        data: readAhead.buffer(),
+        data: budget.buffer(),
         given: this.#next,
         at: this.#next,
         readers: 0,
@@ -215,7 +217,7 @@ export class StripedRead {
 
   #drop(stripe: Stripe): void {
     stripe.stop.abort();
-    if (stripe.budgeted) this.#request.readAhead.give();
+    if (stripe.budgeted) this.#request.budget.give();
   }
 
   /** Waits until something has happened, `ms` milliseconds at the most. */

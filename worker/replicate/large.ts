@@ -78,7 +78,8 @@ function openSource({ job, target, locations, suspects }: LargeCopy, from: numbe
     holders: job.sources.filter(source => source !== target.name),
     context: contextOf(job),
     onDamaged: location => suspects.add(location),
-    readAhead: locations.readAhead,
+    budget: locations.readAhead,
+    transient: true,
   });
 }
 
