@@ -18,7 +18,7 @@ import { Wake } from './wake.js';
 const POLL_MS = 5_000;
 
 /** Small blobs claimed at a time. */
-const SMALL_AT_ONCE = 500;
+const SMALL_AT_ONCE = 4_000;
 
 export interface ReplicatorOptions {
   readonly replication: Replication;
