@@ -70,6 +70,9 @@ const STALL_MS = 2_000;
 /** A body that nobody begins to read is given up after this time. */
 const UNREAD_MS = 30_000;
 
+/** Data of one message of an upload: the most that a node takes. Each waits for the one before it. */
+const APPEND_BYTES = 2 * FRAME_BYTES;
+
 /** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
 const LONG_DEADLINE_MS = 10 * 60_000;
 
@@ -322,8 +325,8 @@ async function pump(
         return { error };
       }
       if (next.done) return undefined;
-      for (let at = 0; at < next.value.length; at += FRAME_BYTES)
-        await write(next.value.subarray(at, at + FRAME_BYTES));
+      for (let at = 0; at < next.value.length; at += APPEND_BYTES)
+        await write(next.value.subarray(at, at + APPEND_BYTES));
     }
   } finally {
     // Not awaited: a generator that is stuck in `next` would never answer.

@@ -24,10 +24,7 @@ export interface Ours {
 const DATABASE_PORT = 5432;
 const PROXY_PORT = 7071;
 
-/**
- * A storage-proxy and the database in us, a storage-proxy and a worker in eu. `blobs`, which lie where the source can be
- * made from them, are linked into it.
- */
+/** A storage-proxy and the database in us, a storage-proxy and a worker in eu. */
 export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
   const folder = await temporaryFolder('bench-wan');
   const url = await startDatabase(wan.us, folder);

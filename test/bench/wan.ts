@@ -10,7 +10,6 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { hexOf } from '../../lib/oci/digest.js';
-import { run } from '../support/command.js';
 import { findCommand } from '../support/needs.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -84,12 +83,6 @@ for (const loss of values.loss.split(',').map(Number)) {
         const ofIperf = load.size > MIB ? (rate / raw).toFixed(2) : '–';
         const others = theirs === undefined ? ['–', '–'] : [theirs.toFixed(1), (theirs / seconds).toFixed(1)];
         console.log(row([load.name, seconds.toFixed(1), rate.toFixed(0), raw.toFixed(0), ofIperf, ...others]));
-        if (process.env.DBG)
-          await run('sh', [
-            '-c',
-            `for p in $(pgrep -f "${process.pid}-|wt-copy/dist/(worker|storage-proxy|test/wan)"); do echo $(tr '\\0' ' ' </proc/$p/cmdline | cut -c1-90) $(cut -d' ' -f14,15 /proc/$p/stat); done`,
-          ]).then(console.log);
-        if (process.env.DBG) console.log(ours.worker.log());
         for (const { path } of blobs) await rm(path);
         for (const blob of blobs) await rm(sourcePath(ours.source, blob));
       }
