@@ -10,10 +10,11 @@
 export const STRIPE_BYTES = 2 * 1024 * 1024;
 
 /**
- * With the 8 MiB that each copy has in any case (striped.ts), eight copies make 256 MiB: that fills 10 Gbit/s at 100 ms
- * (125 MB on the way), and as much again waits for its turn.
+ * With the 8 MiB that each copy has in any case (striped.ts), eight copies make 128 MiB. A worker is one core, which
+ * carries no more than 2 Gbit/s: at 200 ms that is 50 MB on the way, and as much again waits for its turn. Three times as
+ * much was no faster.
  */
-const BUDGET_BYTES = 192 * 1024 * 1024;
+const BUDGET_BYTES = 64 * 1024 * 1024;
 
 /** Buffers that wait to be used again, at the most. */
 const SPARE_BUFFERS = 32;
