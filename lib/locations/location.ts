@@ -37,9 +37,9 @@ export class Location implements Route {
     return operation(node.stub);
   }
 
-  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T> {
+  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped = false): Promise<T> {
     return this.#firstThatWorks('read', async node => {
-      const { stub, done } = node.openStream();
+      const { stub, done } = node.openStream(striped);
       try {
         return await operation(stub, done);
       } catch (error) {

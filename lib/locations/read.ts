@@ -6,10 +6,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../oci/digest.js';
-import type { CallContext } from '../rpc/call.js';
 import { fail, isTransient } from '../rpc/errors.js';
 import type { Location } from './location.js';
 import type { Locations } from './locations.js';
+import type { StoreContext } from './store.js';
 
 /** No location could give the blob now. */
 export class BlobUnavailable extends Error {
@@ -46,7 +46,7 @@ export interface ReadRequest {
   readonly holders: readonly string[];
   /** The part that is wanted; `offset + length` is within the size. */
   readonly range: { readonly offset: number; readonly length: number };
-  readonly context: CallContext;
+  readonly context: StoreContext;
   /** Hears of each location whose copy has another size than the blob. */
   readonly onDamaged?: (location: string) => void;
 }

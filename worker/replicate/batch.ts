@@ -24,6 +24,8 @@ export interface Outcome {
   readonly error: unknown;
   /** The locations whose copy turned out not to be what the digest says. */
   readonly damaged: readonly string[];
+  /** Bytes that came from the sources for it, those that came twice counted twice; absent for a blob of a batch. */
+  readonly readBytes?: number;
 }
 
 /** Divides jobs into batches, each for one target and within the contract's limits. */

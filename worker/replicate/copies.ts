@@ -44,12 +44,12 @@ export class Copies {
     const target = locations.get(job.target);
     if (!target) return outcomes.record([{ job, error: notConfigured(job), damaged: [] }]);
     const throttle = throttleOf(target.name);
-    const copy = { locations, replication, target, job, throttle, suspects: new Set<string>() };
+    const copy = { locations, replication, target, job, throttle, suspects: new Set<string>(), readBytes: 0 };
     const error = await copyLarge(copy).then(
       () => undefined,
       failure => failure,
     );
-    await outcomes.record([{ job, error, damaged: await findDamaged(copy, error) }]);
+    await outcomes.record([{ job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes }]);
   }
 }
 

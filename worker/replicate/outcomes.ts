@@ -31,7 +31,7 @@ export class Outcomes {
   async record(outcomes: readonly Outcome[]): Promise<void> {
     const { replication, leases, ending } = this.#options;
     try {
-      await this.#complete(outcomes.filter(outcome => outcome.error === undefined).map(outcome => outcome.job));
+      await this.#complete(outcomes.filter(outcome => outcome.error === undefined));
       for (const { job, error, damaged } of outcomes) {
         const mended = await this.#distrust(job, damaged);
         if (error === undefined) continue;
@@ -43,12 +43,13 @@ export class Outcomes {
     }
   }
 
-  async #complete(jobs: readonly HeldJob[]): Promise<void> {
-    if (jobs.length === 0) return;
+  async #complete(done: readonly Outcome[]): Promise<void> {
+    if (done.length === 0) return;
     const { replication, metrics, log } = this.#options;
-    const lags = new Map((await replication.complete(jobs)).map(({ id, lagMs }) => [id, lagMs]));
-    for (const { id, digest, size, target, sources, traceId } of jobs) {
-      log.info({ digest, size, target, traceId }, 'copied');
+    const lags = new Map((await replication.complete(done.map(({ job }) => job))).map(({ id, lagMs }) => [id, lagMs]));
+    for (const { job, readBytes } of done) {
+      const { id, digest, size, target, sources, traceId } = job;
+      log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const lagMs = lags.get(id);
       if (lagMs === undefined) continue;
       const source = sources[0] ?? '';
