@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
+import { Crossings } from '../lib/locations/crossing.js';
 import { Locations } from '../lib/locations/locations.js';
+import { NearWorkers } from '../lib/locations/near-workers.js';
 import { ReplayBudget } from '../lib/locations/replay.js';
 import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
@@ -15,6 +17,7 @@ import { Places } from '../lib/metadata/places.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
+import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
@@ -40,12 +43,17 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });
+  const [near] = locations.all;
+  if (!near) throw new Error('the gateway needs a location: set DISTRIBUTED_STORAGE_CONFIG');
+  const workers = new Workers(db);
+  const nearWorkers = new NearWorkers({ addresses: () => workers.addresses(near.name), log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const registry = createRegistry({
     config,
     authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
     locations,
+    crossings: new Crossings(near, nearWorkers),
     replayBudget: new ReplayBudget(),
     blobs: new Blobs(db, settings),
     uploads: new Uploads(db, settings),
@@ -70,6 +78,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     async stop(graceMs) {
       await server.stop(graceMs);
       await replicationSignal.close();
+      await nearWorkers.close();
       await locations.close();
       redis?.close();
       await db.close();

@@ -11,6 +11,9 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
+import { Asking } from './crossing/asking.js';
+import { Crossings } from './crossing/crossings.js';
+import { crossingService } from './crossing/service.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
 import { Replicator } from './replicate/replicator.js';
 
@@ -19,19 +22,26 @@ await runRole('worker', start);
 async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
   if (!config.database) throw new Error('DB_URI is missing');
   const db = new Database(config.database, log);
-  const server = await startServer(config.workerListen, { services: [], healthNames: [''] });
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
+  const crossings = new Crossings();
   const replicator = new Replicator({
     replication: new Replication(db),
     locations,
     targets: config.replication ? config.workerLocations : [],
     concurrency: config.workerConcurrency,
+    crossings,
     log,
+  });
+  const address = config.workerAdvertise ?? formatAddress(config.workerListen);
+  const asking = new Asking({ crossings, locations, copier: replicator, address, log });
+  const server = await startServer(config.workerListen, {
+    services: [crossingService({ crossings, asking, locations, log })],
+    healthNames: [''],
   });
   const listener = new ReplicationListener(config.database.listenUrl, () => replicator.wake(), log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
@@ -45,7 +55,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   return {
     async stop(graceMs) {
-      await Promise.all([listener.close(), expiry.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      crossings.close();
       await locations.close();
       await db.close();
     },

@@ -11,6 +11,7 @@ import { BlobUnavailable, readBlob } from '../../lib/locations/read.js';
 import type { Checkpoint, StoreContext } from '../../lib/locations/store.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
+import type { Crossing } from '../crossing/crossing.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import type { HeldJob } from './leases.js';
 
@@ -19,6 +20,8 @@ export interface LargeCopy {
   readonly replication: Replication;
   readonly target: Location;
   readonly job: HeldJob;
+  /** Where the bytes can be followed on their way. */
+  readonly crossing: Crossing;
   /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
   readonly suspects: Set<string>;
 }
@@ -39,26 +42,29 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
 }
 
 async function copyFrom(
-  { job, target, locations, replication, suspects }: LargeCopy,
+  { job, target, locations, replication, crossing, suspects }: LargeCopy,
   start: Checkpoint,
 ): Promise<void> {
   const context = contextOf(job);
   let last = start;
   if (start.offset < job.size) {
-    const { bytes } = await readBlob({
-      locations,
-      digest: job.digest,
-      size: job.size,
-      holders: job.sources.filter(source => source !== target.name),
-      range: { offset: start.offset, length: job.size - start.offset },
-      context,
-      onDamaged: location => suspects.add(location),
-    });
+    const open = async (offset: number) => {
+      const { bytes } = await readBlob({
+        locations,
+        digest: job.digest,
+        size: job.size,
+        holders: job.sources.filter(source => source !== target.name),
+        range: { offset, length: job.size - offset },
+        context,
+        onDamaged: location => suspects.add(location),
+      });
+      return bytes;
+    };
     const keeper = new CheckpointKeeper(checkpoint => replication.checkpoint(job, checkpoint));
     try {
       last = await target.store.append(
         start.session,
-        bytes,
+        crossing.through(start.offset, open),
         checkpoint => keeper.note(checkpoint),
         context,
         start.offset,

@@ -8,7 +8,9 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
-import type { Job, Replication } from '../../lib/metadata/replication.js';
+import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
+import type { Digest } from '../../lib/oci/digest.js';
+import type { Crossings, Way } from '../crossing/crossings.js';
 import { retryDelayMs } from './backoff.js';
 import { copyBatch, intoBatches, type Outcome, SMALL_BLOB_BYTES } from './batch.js';
 import { copyLarge, findDamaged } from './large.js';
@@ -27,6 +29,8 @@ export interface ReplicatorOptions {
   readonly targets: readonly string[];
   /** How many copies run at a time; a batch of small blobs counts as one. */
   readonly concurrency: number;
+  /** Where the bytes of copies can be followed on their way. */
+  readonly crossings: Crossings;
   readonly log: Logger;
 }
 
@@ -35,7 +39,7 @@ export class Replicator {
   readonly #leases: Leases;
   readonly #wake = new Wake();
   readonly #stop = new AbortController();
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<undefined>>();
   /** Batches that are claimed, and wait for a slot. */
   readonly #waiting: HeldJob[][] = [];
   readonly #loop: Promise<void>;
@@ -51,6 +55,19 @@ export class Replicator {
   /** Something may have been queued. */
   wake(): void {
     this.#wake.now();
+  }
+
+  /**
+   * Makes one copy now, without waiting for a slot, because somebody waits for it; the caller bounds how many. Resolves
+   * once it is over, well or not, or to why it was not begun.
+   */
+  async copyAsked({ digest, target }: Way): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
+    const job = this.#takeWaiting(digest, target);
+    if (job) return this.#start(() => this.#copyOne(job));
+    const claim = await this.#options.replication.claimOne(digest, target);
+    if (claim.kind !== 'claimed') return claim;
+    for (const held of this.#hold([claim.job])) await this.#start(() => this.#copyOne(held));
+    return undefined;
   }
 
   /**
@@ -111,6 +128,15 @@ export class Replicator {
     }
   }
 
+  /** Takes a job out of the batch in which it waits for a slot. */
+  #takeWaiting(digest: Digest, target: string): HeldJob | undefined {
+    for (const batch of this.#waiting) {
+      const at = batch.findIndex(job => job.digest === digest && job.target === target);
+      if (at >= 0) return batch.splice(at, 1)[0];
+    }
+    return undefined;
+  }
+
   async #giveBackWaiting(): Promise<void> {
     const jobs = this.#waiting.splice(0).flat();
     if (jobs.length === 0) return;
@@ -130,33 +156,44 @@ export class Replicator {
     return Math.max(0, this.#options.concurrency - this.#running.size);
   }
 
-  #start(copy: () => Promise<void>): void {
-    const running = copy()
+  #start(copy: () => Promise<void>): Promise<undefined> {
+    const running: Promise<undefined> = copy()
       .catch(error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'))
+      .then(() => undefined)
       .finally(() => {
         this.#running.delete(running);
         this.#wake.now();
       });
     this.#running.add(running);
+    return running;
   }
 
   async #copySmall(jobs: readonly HeldJob[]): Promise<void> {
-    const target = this.#options.locations.get(jobs[0]?.target ?? '');
+    const { crossings, locations } = this.#options;
+    const target = locations.get(jobs[0]?.target ?? '');
+    const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
+    const publish = (digest: Digest, bytes: Buffer) => onTheWay.get(digest)?.publishWhole(bytes);
     const outcomes = target
-      ? await copyBatch(this.#options.locations, target, jobs, this.#stop.signal)
+      ? await copyBatch(locations, target, jobs, this.#stop.signal, publish)
       : jobs.map(job => ({ job, error: notConfigured(job), damaged: [] }));
+    for (const { job, error } of outcomes) {
+      const crossing = onTheWay.get(job.digest);
+      if (crossing) crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
+    }
     await this.#settle(outcomes);
   }
 
   async #copyOne(job: HeldJob): Promise<void> {
-    const { locations, replication } = this.#options;
+    const { crossings, locations, replication } = this.#options;
     const target = locations.get(job.target);
     if (!target) return this.#settle([{ job, error: notConfigured(job), damaged: [] }]);
-    const copy = { locations, replication, target, job, suspects: new Set<string>() };
+    const crossing = crossings.begin(job);
+    const copy = { locations, replication, target, job, crossing, suspects: new Set<string>() };
     const error = await copyLarge(copy).then(
       () => undefined,
       failure => failure,
     );
+    crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
     await this.#settle([{ job, error, damaged: await findDamaged(copy, error) }]);
   }
 
