@@ -44,16 +44,15 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const [near] = locations.all;
-  if (!near) throw new Error('the gateway needs a location: set DISTRIBUTED_STORAGE_CONFIG');
   const workers = new Workers(db);
-  const nearWorkers = new NearWorkers({ addresses: () => workers.addresses(near.name), log });
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const registry = createRegistry({
     config,
     authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
     locations,
-    crossings: new Crossings(near, nearWorkers),
+    crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
     blobs: new Blobs(db, settings),
     uploads: new Uploads(db, settings),
@@ -78,7 +77,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     async stop(graceMs) {
       await server.stop(graceMs);
       await replicationSignal.close();
-      await nearWorkers.close();
+      await nearWorkers?.close();
       await locations.close();
       redis?.close();
       await db.close();

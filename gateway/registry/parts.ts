@@ -16,8 +16,8 @@ export interface Parts {
   readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize'>;
   readonly authorizer: Authorizer;
   readonly locations: Locations;
-  /** Pulls of what this region still lacks share the way from other regions here. */
-  readonly crossings: Crossings;
+  /** Where pulls of what this region still lacks share the way from other regions; undefined: nothing is copied. */
+  readonly crossings: Crossings | undefined;
   /** What all uploads of this gateway may keep, to give it to another node. */
   readonly replayBudget: ReplayBudget;
   readonly blobs: Blobs;

@@ -15,6 +15,7 @@ import { cancelCall } from '../rpc/cancel.js';
 import { fail } from '../rpc/errors.js';
 import { readMessages } from '../rpc/stream.js';
 import type { Location } from './location.js';
+import type { Locations } from './locations.js';
 import type { NearWorker, NearWorkers } from './near-workers.js';
 import { nextInTime } from './silence.js';
 
@@ -41,6 +42,7 @@ export type Next =
 
 /** A blob that somebody reads. */
 export interface CrossingRequest {
+  readonly locations: Locations;
   readonly digest: Digest;
   readonly size: number;
   /** The names of the locations that hold it. */
@@ -63,10 +65,12 @@ export class Crossings {
 
   /** The crossing of one read; undefined if it has no use for one. */
   for(request: CrossingRequest): Crossing | undefined {
-    const isHere = request.holders.includes(this.#near.name);
-    // Without a place to go to there is no copy to follow.
-    if (isHere || !this.#near.serves('write') || this.#notRequired.has(request.digest)) return undefined;
-    return new Crossing(request, this.#near.name, this.#workers, () => this.#notRequired.set(request.digest, true));
+    const { digest, holders, locations } = request;
+    if (holders.includes(this.#near.name) || this.#notRequired.has(digest)) return undefined;
+    // Without a source, or a place to go to, there is no copy to follow.
+    const canBeCopied = this.#near.serves('write') && locations.forReading(holders).some(each => each.serves('read'));
+    if (!canBeCopied) return undefined;
+    return new Crossing(request, this.#near.name, this.#workers, () => this.#notRequired.set(digest, true));
   }
 }
 

@@ -60,7 +60,7 @@ export interface ReadRequest {
   readonly range: { readonly offset: number; readonly length: number };
   readonly context: CallContext;
   /** Where reads share the way from other regions; absent: each goes it alone. */
-  readonly crossings?: Crossings;
+  readonly crossings?: Crossings | undefined;
   /** Hears of each location whose copy has another size than the blob. */
   readonly onDamaged?: (location: string) => void;
 }

@@ -41,6 +41,9 @@ const OPENING_BYTES = 1024 * 1024;
 /** Before that, a copy's rate means nothing. */
 const RATE_KNOWN_MS = 250;
 
+/** A follower that has all bytes that there are waits no longer than this for the next: the sources must be in trouble. */
+const STALL_MS = 4_000;
+
 /** A follower that waits says so this often; crossings.ts wakes it for that. */
 export const TICK_MS = 500;
 
@@ -155,7 +158,8 @@ export class Crossing {
       if (this.#outcome) return yield this.#outcome;
       const now = performance.now();
       waitingSince ??= now;
-      if (now - waitingSince + this.#expectedMs(at) > patienceMs) return yield { kind: 'behind' };
+      const bearsMs = at === this.#ring.end ? Math.min(patienceMs, STALL_MS) : patienceMs;
+      if (now - waitingSince + this.#expectedMs(at) > bearsMs) return yield { kind: 'behind' };
       if (now - Math.max(waitingSince, toldAt) > TICK_MS / 2) {
         toldAt = now;
         yield { kind: 'waiting' };
