@@ -1,0 +1,15 @@
+/** A short kill sweep for the gate; the long one is in test/long. */
+import { randomBytes } from 'node:crypto';
+import { killSweep } from '../support/kill-sweep.js';
+import { startStack } from '../support/stack.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('kill sweep, short', { timeoutMs: 170_000, fileTimeoutMs: 180_000 });
+
+test('a process dies in the middle of a hundred copies, twelve times', async () => {
+  const seed = process.env.ENTREPOT_TEST_SEED ?? randomBytes(4).toString('hex');
+  process.stdout.write(`   seed ${seed}\n`);
+  await killSweep(await startStack(), { runs: 12, seed });
+});
+
+test.run();
