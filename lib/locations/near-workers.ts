@@ -17,9 +17,8 @@ export interface NearWorker {
   readonly stub: CrossingClient;
 }
 
-/** What is older than this is asked for again, while it is used; what is older than that is waited for. */
+/** What is older than this is asked for again, while it is used: no reader waits for the database if any worker is known. */
 const FRESH_MS = 3_000;
-const USABLE_MS = 15_000;
 /** The database may be away; reads go on without workers then. */
 const WAIT_MS = 500;
 /** A worker that did not answer is not asked again for so long. */
@@ -35,13 +34,14 @@ export class NearWorkers {
 
   constructor(options: NearWorkersOptions) {
     this.#options = options;
+    this.#asking = this.#ask();
   }
 
   /** The worker that all gateways of the region ask about `word`; undefined if there is none. Never throws. */
   async choose(word: string): Promise<NearWorker | undefined> {
     const age = performance.now() - this.#askedAt;
     if (age > FRESH_MS) this.#asking ??= this.#ask();
-    if (age > USABLE_MS) await Promise.race([this.#asking, sleep(WAIT_MS, undefined, { ref: false })]);
+    if (this.#known.size === 0) await Promise.race([this.#asking, sleep(WAIT_MS, undefined, { ref: false })]);
     const workers = [...this.#known.values()].filter(worker => !this.#isAvoided(worker.address));
     return rendezvous(word, workers, worker => worker.address)[0];
   }
