@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { Crossing, type News, TICK_MS } from '../../worker/crossing/crossing.js';
-import { Ring, RingBudget } from '../../worker/crossing/ring.js';
+import { Ring, RingMemory } from '../../worker/crossing/ring.js';
 import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('worker: followers of a crossing');
@@ -11,7 +11,7 @@ const MiB = 1024 * 1024;
 const never = new AbortController().signal;
 
 function crossingOf(size: number): Crossing {
-  const crossing = new Crossing(size, new RingBudget());
+  const crossing = new Crossing(size, new RingMemory());
   const ticking = setInterval(() => crossing.tick(), TICK_MS);
   atEnd(() => clearInterval(ticking));
   return crossing;
@@ -116,15 +116,53 @@ test('an opening that breaks off is gone on with by the copy', async () => {
 });
 
 test('a ring keeps the last 16 MiB, and less of each when there are many', () => {
-  const budget = new RingBudget();
-  const rings = Array.from({ length: 20 }, () => new Ring(budget));
-  const piece = Buffer.alloc(128 * 1024);
-  for (let round = 0; round < 200; round++) rings[0]?.push(piece);
-  assert.is((rings[0]?.end ?? 0) - (rings[0]?.start ?? 0), 16 * MiB);
-  for (let round = 0; round < 200; round++) for (const ring of rings) ring.push(piece);
-  assert.ok(budget.held <= 20 * MiB + 128 * MiB);
+  const memory = new RingMemory();
+  const rings = Array.from({ length: 20 }, () => new Ring(memory));
+  const [first] = rings;
+  const blob = randomBytes(20 * MiB);
+  first?.restart(5);
+  for (let at = 0; at < blob.length; at += 777_777) first?.push(blob.subarray(at, at + 777_777));
+  assert.is(first?.end, blob.length + 5);
+  const start = first?.start ?? 0;
+  assert.ok(start > 4 * MiB && start <= 5 * MiB + 5);
+  assert.is(first?.from(start - 1), undefined);
+  assert.is(first?.from(blob.length + 5), undefined);
+  const kept: Buffer[] = [];
+  for (let at = start; at < blob.length + 5; at += kept.at(-1)?.length ?? 1)
+    kept.push(first?.from(at) ?? Buffer.alloc(0));
+  assert.ok(Buffer.concat(kept).equals(blob.subarray(start - 5)));
+  for (const ring of rings) ring.push(blob);
+  assert.ok(memory.used <= 128 + 2 * 20);
+  assert.ok(rings.every(ring => ring.end - ring.start >= MiB));
   for (const ring of rings) ring.restart(ring.end);
-  assert.is(budget.held, 0);
+  assert.is(memory.used, 0);
+});
+
+test('what a follower was given stays as it is, though the memory is used again', async () => {
+  const blob = randomBytes(40 * MiB);
+  const crossing = crossingOf(blob.length);
+  const one = Buffer.alloc(300_000);
+  async function* reusing(): AsyncGenerator<Buffer> {
+    for (let at = 0; at < blob.length; at += one.length) {
+      const copied = blob.copy(one, 0, at);
+      yield one.subarray(0, copied);
+      if (at % 3 === 0) await sleep(0);
+    }
+  }
+  const followers = [0, 1, 2].map(async () => {
+    const got: Buffer[] = [];
+    for await (const news of crossing.follow({ offset: 0, limit: blob.length, patienceMs: 10_000 }, never)) {
+      if (news.kind === 'data') got.push(news.data);
+      await sleep(0);
+    }
+    return Buffer.concat(got);
+  });
+  await drain(crossing.through(0, async () => reusing()));
+  crossing.settle({ kind: 'stored' });
+  for (const got of await Promise.all(followers)) {
+    assert.ok(got.length > 0);
+    assert.ok(got.equals(blob.subarray(0, got.length)));
+  }
 });
 
 test.run();

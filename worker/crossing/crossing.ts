@@ -8,7 +8,7 @@
  * worker may copy it, since the database can be far away. The copy, if it begins at the beginning, takes them from here.
  */
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
-import { Ring, RingBudget } from './ring.js';
+import { Ring, type RingMemory } from './ring.js';
 
 /** How a crossing ended. */
 export type Outcome =
@@ -47,6 +47,13 @@ const STALL_MS = 4_000;
 /** A follower that waits says so this often; crossings.ts wakes it for that. */
 export const TICK_MS = 500;
 
+interface Opening {
+  readonly pieces: Buffer[];
+  end: number;
+  /** Where it will end. */
+  goal: number;
+}
+
 interface Waiter {
   /** Whether new bytes are of interest; the end always is. */
   readonly forBytes: boolean;
@@ -56,19 +63,17 @@ interface Waiter {
 export class Crossing {
   /** The blob's size in bytes. */
   readonly size: number;
-  readonly #opening: Ring;
-  #openingEnd = 0;
+  /** The blob's first bytes, as far as they are kept for good. */
+  #opening: Opening = { pieces: [], end: 0, goal: 0 };
   readonly #ring: Ring;
   readonly #waiters = new Set<Waiter>();
   #began: { readonly at: number; readonly offset: number } | undefined;
   #adopted = false;
   #outcome: Outcome | undefined;
 
-  constructor(size: number, budget: RingBudget) {
+  constructor(size: number, memory: RingMemory) {
     this.size = size;
-    // Short, few, and gone with its followers: not worth a place in the budget.
-    this.#opening = new Ring(new RingBudget());
-    this.#ring = new Ring(budget);
+    this.#ring = new Ring(memory);
   }
 
   /** Whether a copy publishes here. */
@@ -85,21 +90,26 @@ export class Crossing {
 
   /** Reads the opening. Never throws: what is missing is read by the copy. */
   async open(read: (length: number) => Promise<AsyncIterable<Buffer>>): Promise<void> {
-    this.#openingEnd = Math.min(this.size, OPENING_BYTES);
+    const opening = this.#opening;
+    opening.goal = Math.min(this.size, OPENING_BYTES);
     try {
-      for await (const piece of await read(this.#openingEnd)) {
-        this.#opening.push(piece);
+      for await (const piece of await read(opening.goal)) {
+        opening.pieces.push(piece);
+        opening.end += piece.length;
         this.#wake(true);
       }
     } catch {
       // The copy meets the same failure and reports it.
     } finally {
-      this.#openingEnd = this.#opening.end;
+      opening.goal = opening.end;
       this.#wake(true);
     }
   }
 
-  /** The copy's bytes from `offset` on, published on the way. `open` opens the source. */
+  /**
+   * The copy's bytes from `offset` on, published on the way. `open` opens the source; a piece of it need only last until
+   * the next one is asked for.
+   */
   async *through(
     offset: number,
     open: (offset: number) => Promise<AsyncIterable<Buffer>>,
@@ -107,23 +117,28 @@ export class Crossing {
     this.#ring.restart(offset);
     this.#began = { at: performance.now(), offset };
     let at = offset;
-    while (at < this.#openingEnd) {
-      const piece = this.#opening.from(at);
+    while (at < this.#opening.goal) {
+      const piece = pieceAt(this.#opening, at);
       if (piece) {
         at += piece.length;
-        yield this.#publish(piece);
+        this.#ring.restart(at);
+        yield piece;
       } else {
         await this.#change(true);
       }
     }
     if (at === this.size) return;
-    for await (const piece of await open(at)) yield this.#publish(piece);
+    for await (const piece of await open(at)) {
+      if (!this.#outcome) this.#ring.push(piece);
+      this.#wake(true);
+      yield piece;
+    }
   }
 
   /** Publishes all of the blob at once. */
   publishWhole(bytes: Buffer): void {
-    this.#ring.restart(0);
-    this.#publish(bytes);
+    this.#opening = { pieces: [bytes], end: bytes.length, goal: bytes.length };
+    this.#wake(true);
   }
 
   /** It is over; only the first call counts, and answers true. */
@@ -147,7 +162,7 @@ export class Crossing {
     let waitingSince: number | undefined;
     let toldAt = performance.now();
     while (at < end && !signal.aborted) {
-      const piece = this.#opening.from(at) ?? this.#ring.from(at);
+      const piece = pieceAt(this.#opening, at) ?? this.#ring.from(at);
       if (piece) {
         waitingSince = undefined;
         const data = piece.subarray(0, Math.min(FRAME_BYTES, end - at));
@@ -166,12 +181,6 @@ export class Crossing {
       }
       await this.#change(at >= this.#ring.start, signal);
     }
-  }
-
-  #publish(piece: Buffer): Buffer {
-    if (!this.#outcome) this.#ring.push(piece);
-    this.#wake(true);
-    return piece;
   }
 
   /** How long until the byte at `at` can be had, if the copy goes on as it went so far. */
@@ -204,4 +213,14 @@ export class Crossing {
       signal?.addEventListener('abort', wake);
     });
   }
+}
+
+/** Some bytes of an opening from `offset` on; undefined if it does not have them, or not yet. */
+function pieceAt({ pieces }: Opening, offset: number): Buffer | undefined {
+  let start = 0;
+  for (const piece of pieces) {
+    if (offset < start + piece.length) return piece.subarray(offset - start);
+    start += piece.length;
+  }
+  return undefined;
 }

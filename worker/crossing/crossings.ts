@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../lib/oci/digest.js';
 import { Crossing, type Outcome, TICK_MS } from './crossing.js';
-import { RingBudget } from './ring.js';
+import { RingMemory } from './ring.js';
 
 /** A blob, and where it is to come to. */
 export interface Way {
@@ -19,7 +19,7 @@ const KNOWN_ENDS = 10_000;
 export class Crossings {
   readonly #live = new Map<string, Crossing>();
   readonly #ended = new LRUCache<string, 'stored' | 'failed'>({ max: KNOWN_ENDS });
-  readonly #budget = new RingBudget();
+  readonly #memory = new RingMemory();
   readonly #ticking = setInterval(() => {
     for (const crossing of this.#live.values()) crossing.tick();
   }, TICK_MS);
@@ -36,7 +36,7 @@ export class Crossings {
 
   /** A crossing that nobody copies yet. There must be none under way. */
   expect(way: Way, size: number): Crossing {
-    const crossing = new Crossing(size, this.#budget);
+    const crossing = new Crossing(size, this.#memory);
     this.#live.set(keyOf(way), crossing);
     return crossing;
   }
