@@ -12,6 +12,7 @@ import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
 import { Manifests } from '../lib/metadata/manifests.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -25,6 +26,7 @@ import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
 import { HttpServer } from './http/server.js';
 import { createRegistry } from './registry/registry.js';
+import { Residency } from './registry/residency.js';
 import { splitTarget } from './registry/routes.js';
 import { WrittenUploads } from './registry/written-uploads.js';
 
@@ -55,6 +57,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
     blobs: new Blobs(db, settings),
+    residency: new Residency(new Namespaces(db, settings)),
     uploads: new Uploads(db, settings),
     writtenUploads: new WrittenUploads(),
     manifests: new Manifests(db, settings),

@@ -1,11 +1,14 @@
-/** The worker: copies blobs to its locations, and cleans up after uploads that were given up. */
+/** The worker: copies blobs to its locations, tells when images have arrived, and cleans up after uploads that were given up. */
+import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
+import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
-import { ReplicationListener } from '../lib/metadata/notify.js';
+import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
 import { Replication } from '../lib/metadata/replication.js';
+import { Requeue } from '../lib/metadata/requeue.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { type Running, runRole } from '../lib/process/run.js';
@@ -14,8 +17,15 @@ import type { Logger } from '../lib/telemetry/log.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
 import { crossingService } from './crossing/service.js';
+import { EventPublisher } from './events/publisher.js';
+import { RedisSink } from './events/redis-sink.js';
+import { EventSweep } from './events/sweep.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
 import { Replicator } from './replicate/replicator.js';
+import { Requeuing } from './requeue/requeuing.js';
+
+/** Redis may be in another region. */
+const PUBLISH_TIMEOUT_MS = 2_000;
 
 await runRole('worker', start);
 
@@ -29,6 +39,16 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const crossings = new Crossings();
+  const asking = new Asking({
+    ...{ crossings, locations, log },
+    copier: { copyAsked: way => replicator.copyAsked(way) },
+    isThisWorker: worker => worker === address,
+  });
+  const server = await startServer(config.workerListen, {
+    services: [crossingService({ crossings, asking, locations, log })],
+    healthNames: [''],
+  });
+  const address = config.workerAdvertise ?? formatAddress(server.address);
   const replicator = new Replicator({
     replication: new Replication(db),
     locations,
@@ -37,13 +57,18 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     crossings,
     log,
   });
-  const address = config.workerAdvertise ?? formatAddress(config.workerListen);
-  const asking = new Asking({ crossings, locations, copier: replicator, address, log });
-  const server = await startServer(config.workerListen, {
-    services: [crossingService({ crossings, asking, locations, log })],
-    healthNames: [''],
-  });
-  const listener = new ReplicationListener(config.database.listenUrl, () => replicator.wake(), log);
+  const queued = new ReplicationSignal(db, log);
+  const requeuing = new Requeuing({ requeue: new Requeue(db), onQueued: () => queued.notify(), log });
+  const events = new Events(db);
+  const sweep = new EventSweep(events, log);
+  const redis = config.redis && new RedisCache(config.redis, log, { timeoutMs: PUBLISH_TIMEOUT_MS });
+  const publisher =
+    redis && new EventPublisher({ events, locations: config.workerLocations, sink: new RedisSink(redis), log });
+  const onSignal = () => {
+    replicator.wake();
+    requeuing.wake();
+  };
+  const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -56,7 +81,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   return {
     async stop(graceMs) {
       await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([requeuing.close(), sweep.close(), publisher?.close()]);
       crossings.close();
+      await queued.close();
+      redis?.close();
       await locations.close();
       await db.close();
     },

@@ -131,6 +131,12 @@ export const oci = {
     new OciError(429, 'TOOMANYREQUESTS', message, { headers: retryAfter(RETRY_AFTER_S.overloaded), cause }),
   unavailable: (message: string, cause?: unknown) =>
     new OciError(503, 'UNAVAILABLE', message, { headers: retryAfter(RETRY_AFTER_S.unavailable), cause }),
+  /** Fewer locations than the write quorum hold these blobs. */
+  shortOfQuorum: (message: string, blobs: readonly { digest: Digest; lacking: readonly string[] }[]) =>
+    new OciError(503, 'UNAVAILABLE', message, {
+      headers: retryAfter(RETRY_AFTER_S.unavailable),
+      detail: { blobs },
+    }),
   /** Our own fault; what exactly stands in the log only. */
   unexpected: (cause: unknown) => new OciError(500, 'UNKNOWN', 'internal error', { cause }),
 } as const;

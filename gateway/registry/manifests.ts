@@ -9,6 +9,7 @@ import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 import { answerEmpty } from './answers.js';
 import type { Parts } from './parts.js';
+import { waitForQuorum } from './quorum.js';
 import type { Resource } from './registry.js';
 import type { Route } from './routes.js';
 
@@ -63,16 +64,15 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     });
     const digest = checkDigest(bytes, reference);
     const facts = readFacts(bytes, contentTypeOf(ctx, bytes));
-    const outcome = await manifests.put({
-      repository,
-      digest,
-      bytes,
-      facts,
-      tags: 'tag' in reference ? [reference.tag] : [],
-      traceId: ctx.state.traceId,
-    });
+    const pushed = { repository, digest, tags: 'tag' in reference ? [reference.tag] : [] };
+    const outcome = await manifests.put({ ...pushed, bytes, facts, traceId: ctx.state.traceId });
     if (outcome.kind === 'blobs-missing') throw oci.manifestBlobUnknown(outcome.digests);
     replicationSignal.notify();
+    if (outcome.kind === 'short-of-quorum') {
+      const { signal } = ctx.state;
+      const seconds = config.writeQuorumSeconds;
+      await waitForQuorum({ manifests, ...pushed, short: outcome.blobs, seconds, signal });
+    }
     manifestCache.put(digest, bytes);
     if ('tag' in reference) guesses.set(`${repository}:${reference.tag}`, digest);
     answerEmpty(ctx, 201, {

@@ -10,10 +10,11 @@ import type { ReplicationSignal } from '../../lib/metadata/notify.js';
 import type { Tags } from '../../lib/metadata/tags.js';
 import type { Uploads } from '../../lib/metadata/uploads.js';
 import type { Authorizer } from '../auth/authorize.js';
+import type { Residency } from './residency.js';
 import type { WrittenUploads } from './written-uploads.js';
 
 export interface Parts {
-  readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize'>;
+  readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize' | 'writeQuorumSeconds'>;
   readonly authorizer: Authorizer;
   readonly locations: Locations;
   /** Where pulls of what this region still lacks share the way from other regions; undefined: nothing is copied. */
@@ -21,6 +22,7 @@ export interface Parts {
   /** What all uploads of this gateway may keep, to give it to another node. */
   readonly replayBudget: ReplayBudget;
   readonly blobs: Blobs;
+  readonly residency: Residency;
   readonly uploads: Uploads;
   readonly writtenUploads: WrittenUploads;
   readonly manifests: Manifests;

@@ -21,8 +21,11 @@ import type { Resource } from './registry.js';
 import { uploadHeaders } from './upload-answers.js';
 import { abortQuietly, commitBlob, layerTooLarge } from './upload-storage.js';
 
+/** The guess, what the database says instead, and once more if that is changed just then. */
+const BEGIN_ATTEMPTS = 3;
+
 export function startUpload(parts: Parts): Resource<'uploads'> {
-  const { authorizer, blobs, config, locations, replayBudget, replicationSignal, uploads } = parts;
+  const { authorizer, blobs, config, locations, replayBudget, replicationSignal, residency, uploads } = parts;
 
   const post: Resource<'uploads'>[string] = async (ctx, { repository }, query) => {
     authorizer.demand(ctx, repository, 'push');
@@ -55,7 +58,7 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
     const body = readBody(ctx, { limit, tooLarge: () => layerTooLarge(limit) });
     const { location, checkpoint } = await beginUpload(
       locations,
-      { digest, algorithm: algorithmOf(digest) },
+      { digest, algorithm: algorithmOf(digest), allowed: await residency.find(repository) },
       ctx.state,
     );
     const affinity = randomUUID();
@@ -83,16 +86,27 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
   }
 
   async function begin(ctx: Context, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<void> {
-    const { location, checkpoint } = await beginUpload(locations, { algorithm }, ctx.state);
-    const { session } = checkpoint;
-    const uuid = randomUUID();
-    try {
-      await uploads.create({ repository, uuid, location: location.name, session, algorithm });
-    } catch (error) {
+    let allowed = residency.guess(repository);
+    for (let attempt = 0; attempt < BEGIN_ATTEMPTS; attempt++) {
+      const { location, checkpoint } = await beginUpload(locations, { algorithm, allowed }, ctx.state);
+      const { session } = checkpoint;
+      const uuid = randomUUID();
+      try {
+        const answer = await uploads.create({ repository, uuid, location: location.name, session, algorithm });
+        residency.note(repository, answer.allowed);
+        if (answer.created) {
+          answerEmpty(ctx, 202, { ...uploadHeaders(repository, uuid, 0), ...chunkHint(location) });
+          return;
+        }
+        allowed = answer.allowed;
+      } catch (error) {
+        await abortQuietly(location, session, ctx.state.log);
+        throw error;
+      }
+      // It must not be there. It is empty still.
       await abortQuietly(location, session, ctx.state.log);
-      throw error;
     }
-    answerEmpty(ctx, 202, { ...uploadHeaders(repository, uuid, 0), ...chunkHint(location) });
+    throw oci.unavailable("the namespace's locations are being changed: try again");
   }
 
   return { POST: post };

@@ -1,15 +1,17 @@
-/** Redis as a cache that may vanish at any time: every method answers within 50 ms and none ever fails. */
+/** Redis, as a cache and to tell others, that may vanish at any time: every method answers soon and none ever fails. */
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import type { RedisConfig } from '../config/config.js';
 
+/** A request that waits for Redis would rather do without it. */
 const COMMAND_TIMEOUT_MS = 50;
 const RECONNECT_MOST_MS = 5_000;
 
 export class RedisCache {
   readonly #redis: Redis;
 
-  constructor(config: RedisConfig, log: Logger) {
+  /** `timeoutMs`: how long a command may take, 50 ms if absent; more where nobody waits and Redis may be far away. */
+  constructor(config: RedisConfig, log: Logger, { timeoutMs = COMMAND_TIMEOUT_MS } = {}) {
     this.#redis = new Redis({
       host: config.host,
       port: config.port,
@@ -20,9 +22,9 @@ export class RedisCache {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
-      commandTimeout: COMMAND_TIMEOUT_MS,
+      commandTimeout: timeoutMs,
       // A server that hangs is given up, with what was sent to it: that would pile up here for as long as it hangs.
-      socketTimeout: 1_000,
+      socketTimeout: Math.max(1_000, timeoutMs),
       connectTimeout: 2_000,
       keepAlive: 10_000,
       retryStrategy: attempt => Math.min(attempt * 200, RECONNECT_MOST_MS) * (0.5 + Math.random()),
@@ -50,6 +52,16 @@ export class RedisCache {
   /** Sets the value, some time or never. */
   set(key: string, value: Buffer, ttlSeconds: number): void {
     this.#redis.set(key, value, 'EX', ttlSeconds).catch(() => {});
+  }
+
+  /** Tells those who listen on a channel now, if any; false if Redis does not take it. */
+  async publish(channel: string, message: string): Promise<boolean> {
+    try {
+      await this.#redis.publish(channel, message);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   close(): void {

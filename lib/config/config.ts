@@ -72,6 +72,8 @@ export interface Config {
   readonly replication: boolean;
   /** `ENTREPOT_WRITE_QUORUM`: a push is acknowledged once so many required locations hold all of it. */
   readonly writeQuorum: number;
+  /** `ENTREPOT_WRITE_QUORUM_SECONDS`: how long a push waits for it. */
+  readonly writeQuorumSeconds: number;
   /** `LIBRARY_NAMESPACE`: the namespace of repositories whose name has one component. */
   readonly libraryNamespace: string;
   /** `MAXIMUM_LAYER_SIZE` in bytes. */

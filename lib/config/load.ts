@@ -58,6 +58,7 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     ...locations,
     replication,
     writeQuorum: readWriteQuorum(reader, locations.defaultLocations, replication),
+    writeQuorumSeconds: reader.take('ENTREPOT_WRITE_QUORUM_SECONDS', wholeNumber(1, 3_600), 60),
     libraryNamespace: reader.take(
       'LIBRARY_NAMESPACE',
       text('library').regex(NAMESPACE, { error: NAMESPACE_FORM }),

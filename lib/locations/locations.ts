@@ -51,9 +51,12 @@ export class Locations {
     );
   }
 
-  /** Where to write new bytes: by preference, those that say they can be written to first. */
-  forWriting(): Location[] {
-    return usableFirst(this.all, 'write');
+  /** Where to write new bytes: by preference, those that say they can be written to first; of `allowed` only, if given. */
+  forWriting(allowed?: readonly string[]): Location[] {
+    return usableFirst(
+      this.all.filter(location => allowed?.includes(location.name) ?? true),
+      'write',
+    );
   }
 
   /**

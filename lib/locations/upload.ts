@@ -13,10 +13,13 @@ export class NoLocationWritable extends Error {
   /** For clients: without the nodes' own words, which tell addresses that are nobody's business. */
   readonly summary: string;
 
-  constructor(attempts: readonly { location: string; error: Error }[]) {
+  constructor(attempts: readonly { location: string; error: Error }[], allowed?: readonly string[]) {
     const reasons = attempts.map(({ location, error }) => `${location}: ${error.message}`).join('; ');
-    super(`no location can be written to now (${reasons})`);
-    this.summary = `no location can be written to now (tried: ${attempts.map(({ location }) => location).join(', ')})`;
+    const what = allowed
+      ? `none of the locations that this namespace is kept in (${allowed.join(', ')}) can be written to now`
+      : 'no location can be written to now';
+    super(`${what} (${reasons || 'this gateway knows none of them'})`);
+    this.summary = allowed ? what : `${what} (tried: ${attempts.map(({ location }) => location).join(', ')})`;
   }
 }
 
@@ -26,7 +29,12 @@ export interface BegunUpload {
   readonly checkpoint: Checkpoint;
 }
 
-type Plan = { digest?: Digest | undefined; algorithm?: DigestAlgorithm | undefined };
+interface Plan {
+  readonly digest?: Digest | undefined;
+  readonly algorithm?: DigestAlgorithm | undefined;
+  /** The only locations that may take it; undefined: any. */
+  readonly allowed?: readonly string[] | undefined;
+}
 
 /** While no location takes it, a client waits so long: a node that restarts is back by then. */
 const PATIENCE_MS = 3_000;
@@ -49,7 +57,7 @@ async function beginAnywhere(
   context: CallContext,
 ): Promise<BegunUpload | NoLocationWritable> {
   const attempts: { location: string; error: Error }[] = [];
-  for (const location of locations.forWriting()) {
+  for (const location of locations.forWriting(plan.allowed)) {
     try {
       return { location, checkpoint: await location.store.begin(plan, context) };
     } catch (error) {
@@ -57,5 +65,5 @@ async function beginAnywhere(
       attempts.push({ location: location.name, error });
     }
   }
-  return new NoLocationWritable(attempts);
+  return new NoLocationWritable(attempts, plan.allowed);
 }

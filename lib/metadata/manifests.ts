@@ -1,4 +1,5 @@
 /** Manifests, kept byte for byte in the database: an image is pullable everywhere as soon as it is pushed. */
+import { z } from 'zod';
 import type { Digest } from '../oci/digest.js';
 import { parseDigest } from '../oci/digest.js';
 import type { ManifestFacts } from '../oci/manifest.js';
@@ -32,8 +33,15 @@ export type Put =
   | { readonly kind: 'stored' }
   /** Nothing was stored: the repository does not have these blobs. */
   | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] }
-  /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far. */
-  | { readonly kind: 'short-of-quorum'; readonly digests: readonly Digest[] };
+  /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far (the first 100). */
+  | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[] };
+
+/** A blob that is not in enough locations yet. */
+export interface ShortBlob {
+  readonly digest: Digest;
+  /** The names of the locations that it must be in, and is not, verified. */
+  readonly lacking: readonly string[];
+}
 
 export class Manifests {
   readonly #db: Database;
@@ -122,20 +130,32 @@ export class Manifests {
     if (!row) throw new TypeError('the database did not say what became of a manifest');
     const missing = asDigests(row, 'missing');
     if (missing.length > 0) return { kind: 'blobs-missing', digests: missing };
-    return taggedOrShort(asDigests(row, 'short'));
+    return taggedOrShort(row);
   }
 
   /**
-   * Points tags to a manifest that `put` stored, if enough locations hold all of it by now. Undefined if the manifest
-   * has been deleted meanwhile.
+   * Points tags to a manifest that `put` stored `waitedMs` milliseconds ago, if enough locations hold all of it by now.
+   * Undefined if the manifest has been deleted meanwhile.
    */
-  async tag(repository: RepositoryName, digest: Digest, tags: readonly Tag[]): Promise<Put | undefined> {
+  async tag(
+    repository: RepositoryName,
+    digest: Digest,
+    tags: readonly Tag[],
+    waitedMs: number,
+  ): Promise<Exclude<Put, { kind: 'blobs-missing' }> | undefined> {
     const [row] = await this.#db.query(
-      'select tag_stored_manifest($1, $2, $3, $4, $5, $6) as short',
-      [...namePair(this.#settings, repository), digest, tags, this.#settings.replicate, this.#settings.writeQuorum],
+      'select tag_stored_manifest($1, $2, $3, $4, $5, $6, $7) as short',
+      [
+        ...namePair(this.#settings, repository),
+        digest,
+        tags,
+        this.#settings.replicate,
+        this.#settings.writeQuorum,
+        Math.round(waitedMs),
+      ],
       { repeatable: true },
     );
-    return row?.short ? taggedOrShort(asDigests(row, 'short')) : undefined;
+    return row?.short ? taggedOrShort(row) : undefined;
   }
 
   /** Deletes a manifest, and with it the tags that point to it. False if it was not there. */
@@ -150,8 +170,13 @@ export class Manifests {
   }
 }
 
-function taggedOrShort(short: Digest[]): Put {
-  return short.length > 0 ? { kind: 'short-of-quorum', digests: short } : { kind: 'stored' };
+const shortBlobs = z.array(z.object({ digest: z.string(), lacking: z.array(z.string()) }));
+
+function taggedOrShort(row: Row): Exclude<Put, { kind: 'blobs-missing' }> {
+  const blobs = shortBlobs.parse(row.short).map(({ digest, lacking }) => {
+    return { digest: asDigestValue({ digest }, 'digest'), lacking };
+  });
+  return blobs.length > 0 ? { kind: 'short-of-quorum', blobs } : { kind: 'stored' };
 }
 
 function asDigests(row: Row, column: string): Digest[] {

@@ -1,6 +1,8 @@
 /** Namespaces, and where their blobs must be. */
+import type { RepositoryName } from '../oci/name.js';
 import type { Database } from './database.js';
-import { asTexts } from './row.js';
+import { asTexts, optional } from './row.js';
+import { type MetadataSettings, namePair } from './settings.js';
 
 /** A namespace's own locations. */
 export interface NamespaceLocations {
@@ -9,11 +11,16 @@ export interface NamespaceLocations {
   readonly replace: boolean;
 }
 
+/** The only locations that a namespace's bytes may be written to; undefined: any. */
+export type AllowedLocations = readonly string[] | undefined;
+
 export class Namespaces {
   readonly #db: Database;
+  readonly #settings: MetadataSettings;
 
-  constructor(db: Database) {
+  constructor(db: Database, settings: MetadataSettings) {
     this.#db = db;
+    this.#settings = settings;
   }
 
   /** Undefined if the namespace has no locations of its own. */
@@ -31,13 +38,27 @@ export class Namespaces {
     return found.locations.length > 0 || found.replace ? found : undefined;
   }
 
+  /** Where the bytes of a repository may be written. */
+  async allowedFor(repository: RepositoryName): Promise<AllowedLocations> {
+    const [namespace] = namePair(this.#settings, repository);
+    const [row] = await this.#db.query('select only_locations($1) as allowed', [namespace], { repeatable: true });
+    return row && optional(row, 'allowed', asTexts);
+  }
+
   /**
-   * Sets them; the workers queue the difference, without fail (nothing is queued if `replicate` is false). The names
-   * are those of known locations, at least one if they replace the default ones. Makes the namespace if it is new.
+   * Sets a namespace's locations; the workers queue the difference, without fail (nothing is queued if replication is
+   * switched off). Makes the namespace if it is new. Answers the names that are no locations: if there are any, nothing
+   * was changed. Throws a RangeError for none that replace the default ones.
    */
-  async setLocations(namespace: string, { locations, replace }: NamespaceLocations, replicate: boolean): Promise<void> {
-    await this.#db.query('select set_namespace_locations($1, $2, $3, $4)', [namespace, locations, replace, replicate], {
-      repeatable: true,
-    });
+  async setLocations(namespace: string, { locations, replace }: NamespaceLocations): Promise<readonly string[]> {
+    if (replace && locations.length === 0) {
+      throw new RangeError('a namespace that replaces the default locations needs one at least');
+    }
+    const [row] = await this.#db.query(
+      'select set_namespace_locations($1, $2, $3, $4) as unknown',
+      [namespace, locations, replace, this.#settings.replicate],
+      { repeatable: true },
+    );
+    return row ? asTexts(row, 'unknown') : [];
   }
 }

@@ -1,8 +1,8 @@
 /** Queues the difference after where blobs must be has changed, a piece at a time. */
 import type { Database } from './database.js';
 
-/** Blobs looked at in one transaction. */
-const BATCH = 1_000;
+/** Blobs looked at in one transaction: pushes wait for it meanwhile, so it must be short. */
+const BATCH = 500;
 
 export class Requeue {
   readonly #db: Database;

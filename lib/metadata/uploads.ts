@@ -12,7 +12,8 @@ import { type DigestAlgorithm, isDigestAlgorithm } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import type { Database, Row } from './database.js';
-import { asBytes, asText } from './row.js';
+import type { AllowedLocations } from './namespaces.js';
+import { asBytes, asText, asTexts, optional } from './row.js';
 import { type MetadataSettings, namePair } from './settings.js';
 
 /** How long a writer may be silent before another may take over; it renews in a third of that. */
@@ -52,19 +53,22 @@ export class Uploads {
     this.#settings = settings;
   }
 
-  /** Records a new upload; makes the repository if it is new. */
+  /**
+   * Records a new upload, unless the namespace's bytes must not go to that location; makes the repository if it is new.
+   * Answers where they may go, too, so that this is all that the beginning of a push asks.
+   */
   async create(upload: {
     repository: RepositoryName;
     uuid: string;
     location: string;
     session: Buffer;
     algorithm: DigestAlgorithm;
-  }): Promise<void> {
-    await this.#db.query(
-      `insert into blobupload (repository_id, uuid, location_id, session, algorithm)
-       values (repository_id($1, $2), $3, (select id from imagestoragelocation where name = $4), $5, $6)`,
-      [...namePair(this.#settings, upload.repository), upload.uuid, upload.location, upload.session, upload.algorithm],
-    );
+  }): Promise<{ created: boolean; allowed: AllowedLocations }> {
+    const [row] = await this.#db.query('select created, allowed from create_upload($1, $2, $3, $4, $5, $6)', [
+      ...namePair(this.#settings, upload.repository),
+      ...[upload.uuid, upload.location, upload.session, upload.algorithm],
+    ]);
+    return { created: row?.created === true, allowed: row && optional(row, 'allowed', asTexts) };
   }
 
   async find(repository: RepositoryName, uuid: string): Promise<Upload | undefined> {

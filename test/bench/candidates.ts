@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { DeleteObjectCommand, paginateListObjectsV2 } from '@aws-sdk/client-s3';
 import { stringify } from 'yaml';
 import { startCluster } from '../../deploy/local/postgres/cluster.js';
 import { radosArguments, type TestBucket } from '../stores/store.js';
@@ -59,7 +60,7 @@ export async function startOurs(bucket?: TestBucket): Promise<Candidate> {
     port: stack.ports['gateway-us'],
     pids: [stack.part('gateway-us').pid, stack.part('storage-proxy-us').pid],
     removeBlob: async digest => {
-      if (bucket) return bucket.empty();
+      if (bucket) return removeFrom(bucket, digest);
       const [algorithm = '', hex = ''] = digest.split(':');
       await rm(join(blobs, algorithm, hex.slice(0, 2), hex));
     },
@@ -104,11 +105,20 @@ export async function startDistribution(bucket?: TestBucket): Promise<Candidate 
     port,
     pids: [child.pid ?? 0],
     removeBlob: async digest => {
-      if (bucket) return bucket.empty();
+      if (bucket) return removeFrom(bucket, digest);
       const [algorithm = '', hex = ''] = digest.split(':');
       await rm(join(data, 'docker/registry/v2/blobs', algorithm, hex.slice(0, 2), hex), { recursive: true });
     },
   };
+}
+
+/** Other objects stay: without the one that says whose bucket it is, ours would not write to it any more. */
+async function removeFrom({ client, name: Bucket }: TestBucket, digest: string): Promise<void> {
+  const [, hex = ''] = digest.split(':');
+  for await (const page of paginateListObjectsV2({ client }, { Bucket })) {
+    const keys = (page.Contents ?? []).flatMap(({ Key }) => (Key?.includes(hex) ? [Key] : []));
+    for (const Key of keys) await client.send(new DeleteObjectCommand({ Bucket, Key }));
+  }
 }
 
 /** The bytes pass through it, as they do through us: no redirects. */

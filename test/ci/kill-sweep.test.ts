@@ -6,10 +6,10 @@ import { suite } from '../support/suite.js';
 
 const test = suite('kill sweep, short', { timeoutMs: 170_000, fileTimeoutMs: 180_000 });
 
-test('a process dies in the middle of a hundred copies, twelve times', async () => {
+test('a process dies in the middle of a hundred copies, six times', async () => {
   const seed = process.env.ENTREPOT_TEST_SEED ?? randomBytes(4).toString('hex');
   process.stdout.write(`   seed ${seed}\n`);
-  await killSweep(await startStack(), { runs: 12, seed });
+  await killSweep(await startStack(), { runs: 6, seed });
 });
 
 test.run();

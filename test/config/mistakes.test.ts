@@ -332,4 +332,16 @@ test("a file that another program's tools wrote badly does not break the reading
   assert.equal([load(merging).redis?.host, load(merging).redis?.port], ['r', 7]);
 });
 
+test('a write quorum that could never be met', () => {
+  one(plus('ENTREPOT_WRITE_QUORUM: 2'), /ENTREPOT_WRITE_QUORUM.*FEATURE_STORAGE_REPLICATION/);
+  const copies = 'FEATURE_STORAGE_REPLICATION: true';
+  one(plus(`${copies}\nENTREPOT_WRITE_QUORUM: 3`), /ENTREPOT_WRITE_QUORUM.*2 locations \(usstorage, eustorage/);
+  const fewer = 'DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: [eustorage]';
+  one(plus(`${copies}\n${fewer}\nENTREPOT_WRITE_QUORUM: 2`), /ENTREPOT_WRITE_QUORUM.*1 locations \(eustorage/);
+  one(plus('ENTREPOT_WRITE_QUORUM: 0'), /ENTREPOT_WRITE_QUORUM.*from 1/);
+  const config = load(plus(`${copies}\nENTREPOT_WRITE_QUORUM: 2\nENTREPOT_WRITE_QUORUM_SECONDS: 5`));
+  assert.equal([config.writeQuorum, config.writeQuorumSeconds], [2, 5]);
+  assert.equal([load(TWO_LOCATIONS).writeQuorum, load(TWO_LOCATIONS).writeQuorumSeconds], [1, 60]);
+});
+
 test.run();

@@ -3,10 +3,13 @@ import pino from 'pino';
 import { Locations } from '../../lib/locations/locations.js';
 import { Blobs } from '../../lib/metadata/blobs.js';
 import { Database } from '../../lib/metadata/database.js';
+import { Events } from '../../lib/metadata/events.js';
 import { Manifests } from '../../lib/metadata/manifests.js';
 import { migrate } from '../../lib/metadata/migrate.js';
+import { Namespaces } from '../../lib/metadata/namespaces.js';
 import { Places } from '../../lib/metadata/places.js';
 import { Replication } from '../../lib/metadata/replication.js';
+import { Requeue } from '../../lib/metadata/requeue.js';
 import type { MetadataSettings } from '../../lib/metadata/settings.js';
 import { Tags } from '../../lib/metadata/tags.js';
 import { Uploads } from '../../lib/metadata/uploads.js';
@@ -26,6 +29,9 @@ export interface Metadata {
   readonly tags: Tags;
   readonly places: Places;
   readonly replication: Replication;
+  readonly namespaces: Namespaces;
+  readonly requeue: Requeue;
+  readonly events: Events;
 }
 
 export const twoRegions: MetadataSettings = { libraryNamespace: 'library', replicate: true, writeQuorum: 1 };
@@ -43,6 +49,9 @@ export function openMetadata(url: string, settings: MetadataSettings = twoRegion
     tags: new Tags(db, settings),
     places: new Places(db),
     replication: new Replication(db),
+    namespaces: new Namespaces(db, settings),
+    requeue: new Requeue(db),
+    events: new Events(db),
   };
 }
 

@@ -27,6 +27,7 @@ export const needs: readonly Need[] = [
   listed('docker', 'ci', ['docker', 'dockerd'], 'docker.io', true, 'pushes and pulls by Docker Engine'),
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
+  listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed(
     'ceph-mon',

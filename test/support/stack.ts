@@ -48,8 +48,8 @@ export interface Stack {
   storagePath(location: string): string;
   /** A running part. Throws if it does not run. */
   part(name: PartName): StartedProcess;
-  /** Starts a part, again if it ran before, and waits until it is healthy. */
-  start(name: PartName): Promise<StartedProcess>;
+  /** Starts a part, again if it ran before, and waits until it is healthy. `env` is added to its environment. */
+  start(name: PartName, env?: Readonly<Record<string, string>>): Promise<StartedProcess>;
   /** Ends a part at once, as a power cut would. */
   kill(name: PartName): Promise<void>;
   /** One statement on the database. */
@@ -113,14 +113,14 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       if (!process?.isRunning()) throw new Error(`${name} does not run`);
       return process;
     },
-    async start(name) {
+    async start(name, env) {
       const part = parts.find(each => each.name === name);
       if (!part) throw new Error(`there is no ${name}`);
       const started = await startProcess({
         name,
         script: part.script,
         config,
-        env: { ...part.env, ...options.env },
+        env: { ...part.env, ...options.env, ...env },
         ready: () => part.isHealthy(),
       });
       running.set(name, started);

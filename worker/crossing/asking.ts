@@ -22,8 +22,8 @@ export interface AskingOptions {
   readonly crossings: Crossings;
   readonly locations: Locations;
   readonly copier: Copier;
-  /** Where this worker is reached, as the other workers know it. */
-  readonly address: string;
+  /** Whether an address is this worker's own. */
+  readonly isThisWorker: (address: string) => boolean;
   readonly log: Logger;
 }
 
@@ -93,11 +93,11 @@ export class Asking {
 
   /** Undefined once a copy has begun, or is over already: it settles the crossing then. */
   async #claim(asked: Asked, crossing: Crossing): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
-    const { address, copier } = this.#options;
+    const { isThisWorker, copier } = this.#options;
     for (let look = 1; ; look++) {
       const answer = await copier.copyAsked(asked);
       if (!answer || crossing.isAdopted) return undefined;
-      const mayChange = answer.kind === 'busy' && (answer.worker === undefined || answer.worker === address);
+      const mayChange = answer.kind === 'busy' && (answer.worker === undefined || isThisWorker(answer.worker));
       if (!mayChange || look === LOOKS) return answer;
       await sleep(LOOK_AGAIN_MS, undefined, { signal: this.#stop.signal });
       if (crossing.isAdopted) return undefined;

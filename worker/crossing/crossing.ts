@@ -69,6 +69,7 @@ export class Crossing {
   readonly #waiters = new Set<Waiter>();
   #began: { readonly at: number; readonly offset: number } | undefined;
   #adopted = false;
+  #followers = 0;
   #outcome: Outcome | undefined;
 
   constructor(size: number, memory: RingMemory) {
@@ -79,6 +80,11 @@ export class Crossing {
   /** Whether a copy publishes here. */
   get isAdopted(): boolean {
     return this.#adopted;
+  }
+
+  /** Whether somebody reads here. */
+  get isFollowed(): boolean {
+    return this.#followers > 0;
   }
 
   /** A copy will publish here. False if one does already, or it is over. */
@@ -156,7 +162,16 @@ export class Crossing {
   }
 
   /** The bytes that are wanted, until they are complete or cannot be had here; the last of the news says why. */
-  async *follow({ offset, limit, patienceMs }: Wanted, signal: AbortSignal): AsyncGenerator<News, void, undefined> {
+  async *follow(wanted: Wanted, signal: AbortSignal): AsyncGenerator<News, void, undefined> {
+    this.#followers++;
+    try {
+      yield* this.#news(wanted, signal);
+    } finally {
+      this.#followers--;
+    }
+  }
+
+  async *#news({ offset, limit, patienceMs }: Wanted, signal: AbortSignal): AsyncGenerator<News, void, undefined> {
     const end = offset + limit;
     let at = offset;
     let waitingSince: number | undefined;

@@ -59,12 +59,21 @@ begin
 end $$;
 
 -- Says where a namespace's blobs must be: in these locations beside the default ones, or instead of them. None, beside:
--- the namespace has no locations of its own any more.
+-- the namespace has no locations of its own any more. Answers the names that no location has, and does nothing if there
+-- are any; p_replace needs one location at least.
 create or replace function set_namespace_locations(p_namespace text, p_names text[], p_replace boolean, p_replicate boolean)
-returns void language plpgsql as $$
+returns text[] language plpgsql as $$
 declare
   namespace_id integer;
+  unknown text[] := array(select distinct n from unnest(p_names) n
+                           where not exists (select from imagestoragelocation where name = n) order by n);
 begin
+  if cardinality(unknown) > 0 then
+    return unknown;
+  end if;
+  if p_replace and cardinality(p_names) = 0 then
+    raise exception 'a namespace that replaces the default locations needs one at least' using errcode = 'check_violation';
+  end if;
   insert into "user" (username, organization) values (p_namespace, true) on conflict do nothing;
   select id into strict namespace_id from "user" where username = p_namespace;
   perform hold_requirements(true);
@@ -76,7 +85,23 @@ begin
   if p_replicate then
     insert into requeue (user_id) values (namespace_id);
   end if;
+  return '{}';
 end $$;
+
+-- The only locations that a namespace's bytes may be written to; null: any.
+create or replace function only_locations(p_namespace text) returns text[] language sql stable as $$
+  select array(select l.name::text from userregion ur join imagestoragelocation l on l.id = ur.location_id
+                where ur.user_id = u.id order by l.name)
+    from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
+   where u.username = p_namespace
+$$;
+
+-- The namespaces that a blob belongs to: it was pushed to or mounted in one of their repositories, or a manifest there
+-- needs it. May name one more than once.
+create or replace view blobnamespace as
+  select ub.blob_id, r.namespace_user_id as user_id from uploadedblob ub join repository r on r.id = ub.repository_id
+  union all
+  select mb.blob_id, r.namespace_user_id from manifestblob mb join repository r on r.id = mb.repository_id;
 
 -- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is
 -- queued, and what nobody requires any more is taken out of the queue. True if there may be more to do.
@@ -89,32 +114,34 @@ begin
   if not found then
     return false;
   end if;
-  perform hold_requirements(false);
-  select array_agg(id) into blobs from (
-    select s.id from imagestorage s
-     where s.id > todo.after_blob
-       and (todo.user_id is null
-            or exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                        where ub.blob_id = s.id and r.namespace_user_id = todo.user_id))
-     order by s.id limit p_limit) next;
-  if blobs is null then
+  -- Alone: a push that is not committed yet may count on a row of the queue that is there already.
+  perform hold_requirements(true);
+  if todo.user_id is null then
+    blobs := array(select id from imagestorage where id > todo.after_blob order by id limit p_limit);
+  else
+    blobs := array(select distinct blob_id from blobnamespace
+                    where user_id = todo.user_id and blob_id > todo.after_blob order by blob_id limit p_limit);
+  end if;
+  if cardinality(blobs) = 0 then
+    -- No image is waited for where it need not come any more.
+    delete from pendingimage p using manifest m, repository r
+     where m.id = p.manifest_id and r.id = m.repository_id and (todo.user_id is null or r.namespace_user_id = todo.user_id)
+       and not exists (select from requirement q where q.user_id = r.namespace_user_id and q.location_id = p.location_id);
     delete from requeue where id = todo.id;
     return exists (select from requeue);
   end if;
+  with needed as materialized (
+    select distinct b.blob_id, q.location_id
+      from blobnamespace b join requirement q on q.user_id = b.user_id where b.blob_id = any (blobs)),
+  taken_out as (
+    delete from replication x
+     where x.storage_id = any (blobs)
+       and not exists (select from needed n where n.blob_id = x.storage_id and n.location_id = x.location_id))
   insert into replication (storage_id, location_id)
-  select distinct ub.blob_id, q.location_id
-    from uploadedblob ub
-    join repository r on r.id = ub.repository_id
-    join requirement q on q.user_id = r.namespace_user_id
-   where ub.blob_id = any (blobs)
-     and not exists (select from imagestorageplacement p where p.storage_id = ub.blob_id and p.location_id = q.location_id)
-   order by ub.blob_id, q.location_id
+  select n.blob_id, n.location_id from needed n
+   where not exists (select from imagestorageplacement p where p.storage_id = n.blob_id and p.location_id = n.location_id)
+   order by n.blob_id, n.location_id
   on conflict (storage_id, location_id) do nothing;
-  delete from replication x
-   where x.storage_id = any (blobs)
-     and not exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                       join requirement q on q.user_id = r.namespace_user_id
-                      where ub.blob_id = x.storage_id and q.location_id = x.location_id);
-  update requeue set after_blob = blobs[array_upper(blobs, 1)] where id = todo.id;
+  update requeue set after_blob = blobs[cardinality(blobs)] where id = todo.id;
   return true;
 end $$;

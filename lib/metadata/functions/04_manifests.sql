@@ -34,35 +34,40 @@ begin
 end $$;
 
 -- The blobs of a manifest and of its present children that fewer required locations hold, verified, than p_quorum (or
--- than are required at all, if that is less); at most 100 of them.
-create or replace function short_of_quorum(p_manifest bigint, p_repository integer, p_quorum integer) returns text[]
+-- than are required at all, if that is less): [{"digest": …, "lacking": [<location>, …]}, …], the first 100 of them.
+create or replace function short_of_quorum(p_manifest bigint, p_repository integer, p_quorum integer) returns jsonb
 language sql stable as $$
   with required as (
-    select location_id from requirement where user_id = (select namespace_user_id from repository where id = p_repository))
-  select coalesce(array_agg(digest), '{}') from (
-    select s.content_checksum as digest
-      from (select distinct mb.blob_id from manifest_tree(p_manifest) t join manifestblob mb on mb.manifest_id = t) b
+    select q.location_id, l.name
+      from requirement q join imagestoragelocation l on l.id = q.location_id
+     where q.user_id = (select namespace_user_id from repository where id = p_repository)),
+  copies as (
+    select s.content_checksum as digest, r.name,
+           exists (select from imagestorageplacement p
+                    where p.storage_id = s.id and p.location_id = r.location_id and p.verified_at is not null) as there
+      from (select distinct mb.blob_id from manifest_tree(p_manifest) t (id) join manifestblob mb on mb.manifest_id = t.id) b
       join imagestorage s on s.id = b.blob_id
-     where (select count(*) from imagestorageplacement p
-             where p.storage_id = s.id and p.verified_at is not null and p.location_id in (select location_id from required))
-           < least(p_quorum, (select count(*) from required))
-     order by 1 limit 100) short
+      cross join required r),
+  short as (
+    select digest, jsonb_agg(name order by name) filter (where not there) as lacking
+      from copies group by digest
+    having count(*) filter (where there) < least(p_quorum, count(*))
+     order by digest limit 100)
+  select coalesce(jsonb_agg(jsonb_build_object('digest', digest, 'lacking', lacking) order by digest), '[]') from short
 $$;
 
--- Points tags to a manifest once enough locations hold all of it (p_quorum); answers the blobs that are short of it. If
--- there are any, no tag is touched, and their copies go first.
-create or replace function tag_manifest(p_repository integer, p_manifest bigint, p_tags text[], p_replicate boolean, p_quorum integer)
-returns text[] language plpgsql as $$
+-- Points tags to a manifest once enough locations hold all of it (p_quorum); answers what is short of it, as above. If
+-- anything is, no tag is touched. p_waited_ms: how long ago it was pushed.
+create or replace function tag_manifest(
+  p_repository integer, p_manifest bigint, p_tags text[], p_replicate boolean, p_quorum integer, p_waited_ms integer
+) returns jsonb language plpgsql as $$
 declare
-  short text[];
+  short jsonb;
   each_tag text;
 begin
   if p_replicate and p_quorum > 1 then
     short := short_of_quorum(p_manifest, p_repository, p_quorum);
-    if cardinality(short) > 0 then
-      update replication r set priority = 100, next_attempt_at = case when lease_token is null then now() else next_attempt_at end
-       where priority < 100
-         and storage_id in (select id from imagestorage where content_checksum = any (short));
+    if short <> '[]' then
       return short;
     end if;
   end if;
@@ -70,15 +75,26 @@ begin
     perform move_tag(p_repository, each_tag, p_manifest);
   end loop;
   if p_replicate then
-    perform await_image(p_manifest, p_repository, p_tags);
+    perform await_image(p_manifest, p_repository, p_tags, p_waited_ms);
   end if;
-  return '{}';
+  return '[]';
 end $$;
+
+-- Copies that somebody waits for go before all others, and at once, however often they failed. Rows that are locked are
+-- being claimed, made or ended at this moment: nothing needs to be said to those.
+create or replace function hasten_copies(p_short jsonb) returns void language sql as $$
+  update replication
+     set priority = 100, next_attempt_at = case when lease_token is null then now() else next_attempt_at end
+   where id in (
+     select r.id from jsonb_array_elements(p_short) s
+       join imagestorage b on b.content_checksum = s->>'digest' join replication r on r.storage_id = b.id
+      for update of r skip locked)
+$$;
 
 -- The same for a manifest that was stored before, and waits for its quorum. Null if it is gone.
 create or replace function tag_stored_manifest(
-  p_namespace text, p_name text, p_digest text, p_tags text[], p_replicate boolean, p_quorum integer
-) returns text[] language plpgsql as $$
+  p_namespace text, p_name text, p_digest text, p_tags text[], p_replicate boolean, p_quorum integer, p_waited_ms integer
+) returns jsonb language plpgsql as $$
 declare
   stored record;
 begin
@@ -88,16 +104,17 @@ begin
   if not found then
     return null;
   end if;
-  return tag_manifest(stored.repository_id, stored.id, p_tags, p_replicate, p_quorum);
+  return tag_manifest(stored.repository_id, stored.id, p_tags, p_replicate, p_quorum, p_waited_ms);
 end $$;
 
 -- Stores a manifest, links what it needs, and points the tags to it. `missing`: the blobs that the repository does not
--- have; if there are any, nothing is stored. `short`: as tag_manifest answers; the manifest is stored, but not tagged.
+-- have; if there are any, nothing is stored. `short`: as tag_manifest answers; if anything is, the manifest is stored but
+-- not tagged.
 create or replace function put_manifest(
   p_namespace text, p_name text, p_digest text, p_media_type text, p_bytes bytea,
   p_config_media_type text, p_layers_size bigint, p_subject text, p_artifact_type text, p_annotations jsonb,
   p_blobs text[], p_children text[], p_tags text[], p_replicate boolean, p_quorum integer, p_trace text,
-  out missing text[], out short text[]
+  out missing text[], out short jsonb
 ) language plpgsql as $$
 declare
   repo integer;
@@ -106,7 +123,7 @@ declare
   stored bigint;
 begin
   missing := '{}';
-  short := '{}';
+  short := '[]';
   select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
    where u.username = p_namespace and r.name = p_name;
   -- Locked in one order by everybody, and against deletion until this transaction has linked them.
@@ -132,8 +149,10 @@ begin
     on conflict (repository_id, digest) do nothing
     returning id into stored;
     exit when found;
-    -- The same bytes were pushed before; the media type may be another. If they are deleted just now, they are new again.
-    update manifest set media_type_id = kind where repository_id = repo and digest = p_digest and media_type_id <> kind;
+    -- The same bytes were pushed before; the media type may be another, and an older release did not keep the children.
+    -- If they are deleted just now, they are new again.
+    update manifest set media_type_id = kind, child_digests = p_children
+     where repository_id = repo and digest = p_digest and (media_type_id <> kind or child_digests <> p_children);
     select id into stored from manifest where repository_id = repo and digest = p_digest for key share;
     exit when found;
   end loop;
@@ -146,5 +165,8 @@ begin
     order by 2, 3
     on conflict do nothing;
   perform queue_replication(blobs, repo, p_replicate, p_trace);
-  short := tag_manifest(repo, stored, p_tags, p_replicate, p_quorum);
+  short := tag_manifest(repo, stored, p_tags, p_replicate, p_quorum, 0);
+  if short <> '[]' then
+    perform hasten_copies(short);
+  end if;
 end $$;

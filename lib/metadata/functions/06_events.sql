@@ -37,18 +37,22 @@ create or replace function end_waiting(p_waiting bigint[]) returns void language
     join "user" u on u.id = r.namespace_user_id join imagestoragelocation l on l.id = d.location_id
 $$;
 
--- An image was pushed: each location that must have it gets an event when it has all of it, which may be now.
-create or replace function await_image(p_manifest bigint, p_repository integer, p_tags text[]) returns void language plpgsql as $$
+-- An image was pushed, p_waited_ms ago: each location that must have it gets an event when it has all of it, which may be
+-- now.
+create or replace function await_image(p_manifest bigint, p_repository integer, p_tags text[], p_waited_ms integer)
+returns void language plpgsql as $$
 declare
   waiting bigint[];
 begin
+  perform hold_requirements(false);
   insert into pendingimage (manifest_id, location_id, tag, pushed_at)
-  select p_manifest, q.location_id, t.tag, clock_timestamp()
+  select p_manifest, q.location_id, t.tag, clock_timestamp() - p_waited_ms * interval '1 millisecond'
     from unnest(case when cardinality(p_tags) = 0 then array[''] else p_tags end) t (tag)
     cross join (select location_id from requirement
                  where user_id = (select namespace_user_id from repository where id = p_repository)) q
    order by q.location_id, t.tag
-  on conflict (manifest_id, location_id, tag) do update set pushed_at = excluded.pushed_at;
+  on conflict (manifest_id, location_id, tag) do update
+    set pushed_at = excluded.pushed_at, waiting_since = excluded.waiting_since;
   select array_agg(id) into waiting from (
     select id from pendingimage where manifest_id = p_manifest order by id for update) locked;
   if waiting is not null then
@@ -66,9 +70,11 @@ declare
   blobs bigint[];
   places integer[];
 begin
-  with done as (
-    delete from replication r using unnest(p_ids, p_tokens) held (id, token)
-     where r.id = held.id and r.lease_token = held.token
+  with held as (
+    select r.id from replication r join unnest(p_ids, p_tokens) h (id, token) on r.id = h.id and r.lease_token = h.token
+     order by r.id for update of r),
+  done as (
+    delete from replication r using held where r.id = held.id
     returning r.id, r.storage_id, r.location_id, r.created_at)
   select array_agg(d.id), array_agg(greatest(0, floor(extract(epoch from clock_timestamp() - d.created_at) * 1000))::bigint),
          array_agg(d.storage_id), array_agg(d.location_id)
@@ -84,18 +90,34 @@ begin
   return query select * from unnest(ids, lags);
 end $$;
 
--- Looks at the next p_limit waiting images after p_after again: one whose push and whose last copy were committed at the
--- same moment was seen by neither. Answers where it stopped; null at the end.
-create or replace function sweep_waiting(p_after bigint, p_limit integer) returns bigint language plpgsql as $$
+-- Looks again at the next p_limit waiting images after p_after, of those that wait for less than p_seconds (null: of
+-- all): one whose push and whose last copy were committed at the same moment was seen by neither. Answers where it
+-- stopped; null at the end.
+create or replace function sweep_waiting(p_after bigint, p_limit integer, p_seconds integer) returns bigint
+language plpgsql as $$
 declare
   waiting bigint[];
 begin
-  select array_agg(id order by id) into waiting from (
-    select id from pendingimage where id > p_after and pushed_at < now() - interval '2 seconds'
-     order by id limit p_limit for update skip locked) locked;
-  if waiting is null then
+  waiting := array(
+    select id from pendingimage
+     where id > p_after and (p_seconds is null or waiting_since > now() - p_seconds * interval '1 second')
+     order by id limit p_limit for update skip locked);
+  if cardinality(waiting) = 0 then
     return null;
   end if;
   perform end_waiting(waiting);
-  return waiting[array_upper(waiting, 1)];
+  return waiting[cardinality(waiting)];
 end $$;
+
+-- Takes up to p_limit events that are to be told to those who listen: of these locations, and of all others that nobody
+-- has told for a while. Whoever takes one has 10 seconds to tell it and to say so. After a day nobody waits for it.
+create or replace function take_events(p_locations text[], p_limit integer) returns setof replicationevent language sql as $$
+  update replicationevent set taken_until = now() + interval '10 seconds'
+   where id in (
+     select id from replicationevent
+      where published_at is null and completed_at > now() - interval '1 day'
+        and (taken_until is null or taken_until < now())
+        and (location = any (p_locations) or completed_at < now() - interval '10 seconds')
+      order by id limit p_limit for update skip locked)
+  returning *
+$$;

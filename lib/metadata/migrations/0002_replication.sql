@@ -56,9 +56,12 @@ create table pendingimage (
   -- The tag that it was pushed as; empty if by digest only.
   tag varchar(128) collate "C" not null,
   pushed_at timestamptz not null,
+  -- When it began to wait: later than the push, if that waited for its quorum.
+  waiting_since timestamptz not null default clock_timestamp(),
   unique (manifest_id, location_id, tag)
 );
 create index on pendingimage (location_id, manifest_id);
+create index on pendingimage (waiting_since);
 
 -- "All blobs of this image are in this location": what a deployment waits for.
 create table replicationevent (
@@ -70,8 +73,10 @@ create table replicationevent (
   location varchar(255) not null,
   pushed_at timestamptz not null,
   completed_at timestamptz not null default now(),
-  -- When a process took it to tell it to those who listen; null: nobody has yet.
-  published_at timestamptz
+  -- When it was told to those who listen; null: not yet.
+  published_at timestamptz,
+  -- Until when some process has it in hand, to tell it.
+  taken_until timestamptz
 );
 create index on replicationevent (id) where published_at is null;
 create index on replicationevent (completed_at);
