@@ -81,7 +81,7 @@ test('the worker is killed in the middle: every pull ends well, and the next wor
   const pulls = pullMany(digest, 10, index => (index < 4 ? { bytesPerSecond: 8 * MiB } : {}));
   assert.ok(await until(() => link.received - before > 20 * MiB, 20_000));
   await stack.kill('worker-eu');
-  link.bytesPerSecond = undefined;
+  link.bytesPerSecond = Number.POSITIVE_INFINITY;
   await assertWhole(pulls, digest, size);
   await stack.start('worker-eu');
   // The claim of the one that died runs out by itself.
@@ -97,7 +97,7 @@ test('the worker ends in order in the middle: every pull ends well', async () =>
   const pulls = pullMany(digest, 10);
   assert.ok(await until(() => link.received - before > 20 * MiB, 20_000));
   assert.is((await stack.part('worker-eu').stop()).code, 0);
-  link.bytesPerSecond = undefined;
+  link.bytesPerSecond = Number.POSITIVE_INFINITY;
   await assertWhole(pulls, digest, size);
   await stack.start('worker-eu');
   assert.ok(await until(() => stack.hasPlacement(digest), 60_000));

@@ -1,66 +1,84 @@
-/** A TCP relay in front of a listener: counts what comes back from it, and can be slow, or cut. */
+/** A TCP relay between two processes of a test: counts what passes, can be slow, and can be cut. */
+import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './ports.js';
 import { atEnd } from './suite.js';
 
 export interface Relay {
+  /** Where it listens, on 127.0.0.1. */
   readonly port: number;
-  /** Where it leads to, on this machine; to be set before the first connection. */
-  target: number;
-  /** Bytes that came back from the listener so far, over all connections. */
+  /** Where it leads to; connections made before it is known are refused. */
+  target: number | undefined;
+  /** Bytes that came from the target so far, whether or not anybody got them. */
   readonly received: number;
-  /** How many of them are let through in a second; any number if undefined. */
-  bytesPerSecond: number | undefined;
-  /** Ends the connections that are open. */
+  /** What may come from the target in a second, over all connections. */
+  bytesPerSecond: number;
+  /** From now on nothing passes, and nobody is told; or again. Connections that were open stay dead. */
   cut(): void;
+  mend(): void;
 }
 
 /** Starts a relay; it ends with the suite. */
 export async function startRelay(): Promise<Relay> {
   const sockets = new Set<Socket>();
   let received = 0;
+  let isCut = false;
   let freeAt = 0;
-  const server = createServer(client => {
-    const upstream = connect(relay.target, '127.0.0.1');
-    for (const socket of [client, upstream]) {
+
+  async function carry(from: Socket, to: Socket, meter: (bytes: number) => Promise<void>): Promise<void> {
+    for await (const piece of from) {
+      await meter(piece.length);
+      if (isCut) return void (await once(from, 'close'));
+      if (!to.write(piece)) await once(to, 'drain');
+    }
+    to.end();
+  }
+  const server = createServer({ noDelay: true }, near => {
+    if (relay.target === undefined || isCut) return void near.destroy();
+    const far = connect({ port: relay.target, host: '127.0.0.1', noDelay: true });
+    const end = () => {
+      near.destroy();
+      far.destroy();
+    };
+    for (const socket of [near, far]) {
       sockets.add(socket);
-      socket.setNoDelay(true);
       socket.on('error', () => {});
       socket.on('close', () => {
-        client.destroy();
-        upstream.destroy();
         sockets.delete(socket);
+        if (!isCut) end();
       });
     }
-    client.pipe(upstream);
-    upstream.on('data', async piece => {
-      received += piece.length;
-      upstream.pause();
-      if (relay.bytesPerSecond !== undefined) {
-        freeAt = Math.max(freeAt, performance.now()) + (piece.length / relay.bytesPerSecond) * 1_000;
-        await sleep(freeAt - performance.now());
-      }
-      if (client.write(piece) || client.destroyed) upstream.resume();
-      else client.once('drain', () => upstream.resume());
-    });
+    const count = async (bytes: number) => {
+      received += bytes;
+      const now = performance.now();
+      freeAt = Math.max(now, freeAt) + (bytes / relay.bytesPerSecond) * 1_000;
+      if (freeAt > now) await sleep(freeAt - now);
+    };
+    carry(near, far, async () => {}).catch(end);
+    carry(far, near, count).catch(end);
   });
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the relay does not listen');
-  const relay = {
-    port: address.port,
-    target: 0,
+  const relay: Relay = {
+    port: await freePort(),
+    target: undefined,
     get received() {
       return received;
     },
-    bytesPerSecond: undefined as number | undefined,
-    cut() {
+    bytesPerSecond: Number.POSITIVE_INFINITY,
+    cut: () => {
+      isCut = true;
+    },
+    mend: () => {
+      isCut = false;
       for (const socket of sockets) socket.destroy();
     },
   };
-  atEnd(() => {
+  server.listen(relay.port, '127.0.0.1');
+  await once(server, 'listening');
+  atEnd(async () => {
+    for (const socket of sockets) socket.destroy();
     server.close();
-    relay.cut();
+    await once(server, 'close');
   });
   return relay;
 }
