@@ -10,15 +10,16 @@ export interface Way {
   readonly target: string;
 }
 
-/** How long it is known how a crossing ended: gateways look for the blob where it was a moment ago. */
-const STORED_KNOWN_MS = 60_000;
-/** A copy that failed is not begun again at once for each reader that comes. */
-const FAILED_KNOWN_MS = 3_000;
+/**
+ * For how many milliseconds it is known how a crossing ended. Gateways look for a blob where it was a moment ago; and what
+ * turned out not to be this worker's to copy, or failed, is not begun again for each reader that comes.
+ */
+const KNOWN_MS = { stored: 60_000, failed: 3_000, elsewhere: 3_000, 'not-required': 3_000 };
 const KNOWN_ENDS = 10_000;
 
 export class Crossings {
   readonly #live = new Map<string, Crossing>();
-  readonly #ended = new LRUCache<string, 'stored' | 'failed'>({ max: KNOWN_ENDS });
+  readonly #ended = new LRUCache<string, Outcome>({ max: KNOWN_ENDS });
   readonly #memory = new RingMemory();
   readonly #ticking = setInterval(() => {
     for (const crossing of this.#live.values()) crossing.tick();
@@ -30,7 +31,7 @@ export class Crossings {
   }
 
   /** How the blob's last crossing ended, if that was a moment ago. */
-  ended(way: Way): 'stored' | 'failed' | undefined {
+  ended(way: Way): Outcome | undefined {
     return this.#ended.get(keyOf(way));
   }
 
@@ -55,8 +56,7 @@ export class Crossings {
     if (!crossing.settle(outcome)) return;
     const key = keyOf(way);
     if (this.#live.get(key) === crossing) this.#live.delete(key);
-    if (outcome.kind === 'stored') this.#ended.set(key, 'stored', { ttl: STORED_KNOWN_MS });
-    if (outcome.kind === 'failed') this.#ended.set(key, 'failed', { ttl: FAILED_KNOWN_MS });
+    this.#ended.set(key, outcome, { ttl: KNOWN_MS[outcome.kind] });
   }
 
   close(): void {

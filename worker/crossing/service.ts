@@ -35,7 +35,7 @@ export function crossingService({ crossings, asking, locations, log }: CrossingS
     const underWay = crossings.find(asked);
     if (underWay) return underWay.follow(wanted, signal);
     const ended = crossings.ended(asked);
-    if (ended) return [{ kind: ended }];
+    if (ended) return [ended];
     return asking.begin(asked)?.follow(wanted, signal) ?? [{ kind: 'failed' }];
   }
 
