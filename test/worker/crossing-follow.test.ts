@@ -56,7 +56,7 @@ test('who falls behind waits until the blob is stored, and says meanwhile that i
     for await (const { kind } of crossing.follow({ offset: 0, limit: blob.length, patienceMs: 10_000 }, never))
       heard.push(kind);
   })();
-  await sleep(3 * TICK_MS);
+  await sleep(2 * TICK_MS);
   crossing.settle({ kind: 'stored' });
   await late;
   assert.is(heard.at(-1), 'stored');

@@ -21,11 +21,11 @@ function assertOnce(crossed: number, size: number): void {
 }
 
 test('simultaneous pulls, half of them slow: the blob crosses once, arrives whole everywhere, and is stored', async () => {
-  const size = 24 * MiB;
+  const size = 20 * MiB;
   const digest = await stack.push(repository, size);
   const crossed = await stack.crossed(async () => {
     const speed = (index: number) => (index % 2 === 0 ? {} : { bytesPerSecond: 16 * MiB });
-    const pulls = Array.from({ length: 16 }, (_, index) => pull(stack.eu, repository, digest, speed(index)));
+    const pulls = Array.from({ length: 10 }, (_, index) => pull(stack.eu, repository, digest, speed(index)));
     for (const got of await Promise.all(pulls)) assert.equal(got, { status: 200, digest, size });
   });
   assertOnce(crossed, size);
@@ -34,13 +34,13 @@ test('simultaneous pulls, half of them slow: the blob crosses once, arrives whol
 
 test("the worker's own copy is half done: pulls wait for the rest of it, and nothing crosses again", async () => {
   await stack.setReplicatorIdle(false);
-  const size = 40 * MiB;
+  const size = 24 * MiB;
   const link = stack.links.usstorage;
-  link.bytesPerSecond = 16 * MiB;
+  link.bytesPerSecond = 20 * MiB;
   const crossed = await stack.crossed(async () => {
     const before = link.received;
     const digest = await stack.push(repository, size);
-    assert.ok(await until(() => link.received - before > 24 * MiB, 10_000));
+    assert.ok(await until(() => link.received - before > 20 * MiB, 10_000));
     const pulls = Array.from({ length: 4 }, () => pull(stack.eu, repository, digest));
     link.bytesPerSecond = Number.POSITIVE_INFINITY;
     for (const got of await Promise.all(pulls)) assert.equal(got, { status: 200, digest, size });
