@@ -53,7 +53,7 @@ async function main(): Promise<number> {
   const compiled = resolve(values.folder);
   const sources = compiled.replace(/([\\/])dist([\\/])(?!.*[\\/]dist[\\/])/, '$1');
   const files = findTestFiles({ compiled, sources, tier, filters: positionals });
-  const failures = prepareNeeds(tier === undefined ? ['test'] : ['test', 'ci'], !values['no-install']);
+  const failures = prepareNeeds(tiersOfNeeds(tier), !values['no-install']);
   if (files.length === 0) failures.push(`no test file matches${positionals.map(part => ` "${part}"`).join('')}`);
 
   const scratch = mkdtempSync(join(tmpdir(), 'entrepot-test-'));
@@ -86,6 +86,11 @@ async function main(): Promise<number> {
     for (const line of ['', ...tableOf(results.flatMap(({ suites }) => suites))]) console.log(line);
   if (abort.signal.aborted) failures.push(`interrupted by ${abort.signal.reason}`);
   return summarize(results, failures);
+}
+
+function tiersOfNeeds(tier: string | undefined): readonly Tier[] {
+  if (tier === undefined) return ['test'];
+  return tier === 'engines' || tier === 'bench' ? ['test', 'ci', 'engines'] : ['test', 'ci'];
 }
 
 /** Gets what the tests need from outside, and says what stays missing. Returns what counts as a failure. */

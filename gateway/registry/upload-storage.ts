@@ -1,5 +1,6 @@
 /** What all ways to upload do at the location that takes the bytes. */
 import type { Logger } from 'pino';
+import { commitUpload } from '../../lib/locations/commit.js';
 import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { StoreContext } from '../../lib/locations/store.js';
@@ -25,7 +26,7 @@ export async function commitBlob(
   context: StoreContext,
 ): Promise<number> {
   try {
-    return await location.store.commit(session, digest, context);
+    return await commitUpload(location, session, digest, context);
   } catch (error) {
     if (hasReason(error, 'DIGEST_MISMATCH')) throw oci.digestMismatch(error.message);
     throw error;

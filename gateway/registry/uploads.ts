@@ -20,7 +20,7 @@ import type { KnownUpload } from './written-uploads.js';
 type UploadRoute = Extract<Route, { kind: 'upload' }>;
 
 export function upload(parts: Parts): Resource<'upload'> {
-  const { authorizer, config, locations, replayBudget, replicationSignal, uploads, writtenUploads } = parts;
+  const { authorizer, blobs, config, locations, replayBudget, replicationSignal, uploads, writtenUploads } = parts;
 
   async function status(ctx: Context, { repository, uuid }: UploadRoute): Promise<void> {
     authorizer.demand(ctx, repository, 'push');
@@ -78,14 +78,29 @@ export function upload(parts: Parts): Resource<'upload'> {
     const known = writtenUploads.take(route.repository, route.uuid, offsetOfQuery(query));
     if (known && (await closeKnown(ctx, route, known, digest))) return;
     const found = await uploads.find(route.repository, route.uuid);
-    if (!found) throw oci.uploadUnknown();
+    if (!found) return demandClosed(ctx, route, digest);
     const { byteCount } = found;
     try {
-      if (!(await close(ctx, route, found, digest, { byteCount }))) throw oci.uploadBusy();
+      if (await close(ctx, route, found, digest, { byteCount })) return;
     } catch (error) {
-      if (isOver(error)) await discard(ctx, route);
+      if (isOver(error)) await discardQuietly(ctx, route);
       throw error;
     }
+    if (await uploads.find(route.repository, route.uuid)) throw oci.uploadBusy();
+    await demandClosed(ctx, route, digest);
+  }
+
+  /**
+   * For an upload that is gone. The request that closed it may be this one, repeated since its answer was lost, by the
+   * client or by a proxy on the way when a gateway died: it gets the same answer again, which is true as long as the
+   * repository has the blob. That holds for any upload, also one that never was: the answer says nothing about it, and
+   * nothing that the caller could not ask with HEAD. A request with a body is not answered so: nobody has looked at
+   * its bytes.
+   */
+  async function demandClosed(ctx: Context, { repository }: UploadRoute, digest: Digest): Promise<void> {
+    if (!authorizer.allows(ctx, repository, 'pull')) throw oci.uploadUnknown();
+    const { blob } = await blobs.find(repository, digest);
+    if (!blob || blob.locations.length === 0) throw oci.uploadUnknown();
   }
 
   /** Closes an upload by what this gateway remembers of it; false if that turned out to be old. */
@@ -94,7 +109,7 @@ export function upload(parts: Parts): Resource<'upload'> {
       return await close(ctx, route, known, digest, { byteCount: known.byteCount });
     } catch (error) {
       if (hasReason(error, 'UPLOAD_UNKNOWN')) return false;
-      if (isOver(error)) await discard(ctx, route);
+      if (isOver(error)) await discardQuietly(ctx, route);
       throw error;
     }
   }
@@ -160,7 +175,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     } catch (thrown) {
       lease.end();
       const error = lease.signal.aborted ? lease.signal.reason : thrown;
-      if (isOver(error)) await discard(ctx, route);
+      if (isOver(error)) await discardQuietly(ctx, route);
       else if (!lease.signal.aborted) await lease.release(lease.newest).catch(() => {});
       throw error;
     }
@@ -206,6 +221,15 @@ export function upload(parts: Parts): Resource<'upload'> {
     const location = removed && locations.get(removed.location);
     if (location) await abortQuietly(location, removed.session, ctx.state.log);
     return removed !== undefined;
+  }
+
+  /** The same, for an upload that has failed: the client is to hear why, whatever becomes of this. */
+  async function discardQuietly(ctx: Context, route: UploadRoute): Promise<void> {
+    try {
+      await discard(ctx, route);
+    } catch (error) {
+      ctx.state.log.debug({ err: error }, 'an upload is left to expire');
+    }
   }
 
   return { GET: status, PATCH: patch, PUT: put, DELETE: cancel };

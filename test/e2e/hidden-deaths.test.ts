@@ -1,9 +1,9 @@
 /** A storage-proxy that dies in the middle of a push, and is back soon: the client sees nothing of it. */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { ociClient } from '../support/oci-client.js';
+import { ociClient, sha256 } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 
@@ -29,7 +29,7 @@ for (const method of ['PATCH', 'PUT', 'POST'] as const) {
     const client = ociClient(stack.us);
     atEnd(() => client.close());
     const bytes = randomBytes(40_000_000);
-    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+    const digest = sha256(bytes);
     let back: Promise<unknown> = Promise.resolve();
     const body = Readable.from(
       halting(bytes, async () => {
@@ -59,5 +59,19 @@ for (const method of ['PATCH', 'PUT', 'POST'] as const) {
     assert.ok(got.equals(bytes));
   });
 }
+
+test('kill -9 between the bytes and the closing PUT', async () => {
+  const client = ociClient(stack.us);
+  atEnd(() => client.close());
+  const begun = await client.request('POST', '/v2/hidden/y/blobs/uploads/');
+  const bytes = randomBytes(1_000_000);
+  const patched = await client.request('PATCH', begun.headers.location ?? '', { body: bytes });
+  await stack.kill('storage-proxy-us');
+  const back = sleep(500).then(() => stack.start('storage-proxy-us'));
+  const closed = await client.request('PUT', `${patched.headers.location}&digest=${sha256(bytes)}`);
+  await back;
+  assert.is(closed.status, 201, closed.body.toString());
+  assert.ok((await client.pullBlob('hidden/y', sha256(bytes))).equals(bytes));
+});
 
 test.run();

@@ -9,6 +9,7 @@ export interface NodeOptions {
   readonly port?: number;
   /** Instead of what leads to the bucket. */
   readonly arguments?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
   /** Whether to wait until it can be written to; default true. */
   readonly untilWritable?: boolean;
 }
@@ -26,6 +27,7 @@ export async function startNode(options: NodeOptions): Promise<StartedProcess & 
       DISTRIBUTED_STORAGE_PREFERENCE: ['usstorage'],
       ENTREPOT_STORAGE_PROXY_LISTEN: address,
     },
+    env: options.env ?? {},
     ready: async process =>
       options.untilWritable === false
         ? process.log().includes('listening')

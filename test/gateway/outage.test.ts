@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
 import { DatabaseProxy } from './database-proxy.js';
-import { begin, codeOf, digestOf, type Stack, someBytes, startStack } from './stack.js';
+import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway outage');
 let stack: Stack;
@@ -87,6 +87,20 @@ test('the database is away: what was served just now is served on, everything el
     await database.mend();
   }
   assert.type(await begin(client, 'database'), 'string');
+});
+
+test('the database is away: an upload whose bytes are wrong is told so, though it cannot be removed', async () => {
+  const { client } = await stack.startGateway();
+  const location = await begin(client, 'wrong');
+  const patched = await client.request('PATCH', location, { body: someBytes(1_000) });
+  database.cut();
+  try {
+    const closed = await client.request('PUT', closing(patched.headers.location, digestOf(someBytes(1_000))));
+    assert.is(closed.status, 400, closed.body.toString());
+    assert.is(codeOf(closed), 'DIGEST_INVALID');
+  } finally {
+    await database.mend();
+  }
 });
 
 test('the database is away: what is served is what its digest says, also of a tag that moved just before', async () => {

@@ -69,6 +69,37 @@ test('cancelling', async () => {
   }
 });
 
+test('a closing PUT that is repeated gets the same answer, at any gateway', async () => {
+  const other = await stack.startGateway();
+  const { uploads: before } = await stack.stored();
+  const bytes = someBytes(50_000);
+  const digest = digestOf(bytes);
+  const patched = await stack.client.request('PATCH', await begin(stack.client, 'again'), { body: bytes });
+  const put = (client = stack.client, wanted = digest) =>
+    client.request('PUT', closing(patched.headers.location, wanted));
+  const answers = await Promise.all([put(), put(), put(other.client), put(other.client)]);
+  answers.push(await put(), await put(other.client));
+  for (const { status, headers, body } of answers) {
+    assert.is(status, 201, body.toString());
+    assert.is(headers.location, `/v2/again/blobs/${digest}`);
+    assert.is(headers['docker-content-digest'], digest);
+  }
+  assert.equal((await stack.stored()).uploads, before);
+
+  const unknown = [
+    // The repository has no such blob.
+    await put(stack.client, digestOf(someBytes(10))),
+    // Bytes that nobody has looked at.
+    await stack.client.request('PUT', closing(patched.headers.location, digest), { body: bytes }),
+  ];
+  await stack.client.request('DELETE', `/v2/again/blobs/${digest}`);
+  unknown.push(await put());
+  for (const answer of unknown) {
+    assert.is(answer.status, 404);
+    assert.is(codeOf(answer), 'BLOB_UPLOAD_UNKNOWN');
+  }
+});
+
 test('mounting', async () => {
   const bytes = someBytes(1_000);
   const digest = await stack.client.pushBlob('mount/from', bytes);

@@ -16,6 +16,8 @@ const SECRET_KEY = 'entrepottestsecret';
 /** What it needs of test/support/needs.ts. */
 export const CEPH_NEEDS = ['ceph-mon', 'ceph-osd', 'radosgw'];
 
+const KMS_KEY = 'test-key';
+
 export async function startCeph(): Promise<S3Server> {
   const folder = await temporaryFolder('ceph');
   const [port = 0, messenger2 = 0, messenger1 = 0] = await freePorts(3);
@@ -60,6 +62,17 @@ export async function startCeph(): Promise<S3Server> {
       const user = ['--uid=test', '--quota-scope=bucket'];
       if (bytes !== undefined) await admin('quota', 'set', ...user, `--max-size=${bytes}`);
       await admin('quota', bytes === undefined ? 'disable' : 'enable', ...user);
+    },
+    kmsKey: KMS_KEY,
+    role: async name => {
+      const allow = (more: Readonly<Record<string, unknown>>) =>
+        JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', ...more }] });
+      const trust = allow({ Action: ['sts:AssumeRole'], Principal: { AWS: ['arn:aws:iam:::user/test'] } });
+      const rights = allow({ Action: ['s3:*'], Resource: ['*'] });
+      await admin('role', 'create', `--role-name=${name}`, `--assume-role-policy-doc=${trust}`);
+      await admin('role-policy', 'put', `--role-name=${name}`, '--policy-name=all', `--policy-doc=${rights}`);
+      const { Arn } = JSON.parse(await admin('role', 'get', `--role-name=${name}`));
+      return Arn;
     },
   };
 }
@@ -143,5 +156,8 @@ rgw_user_quota_sync_interval = 1
 rgw_enable_apis = s3, admin, sts, iam
 rgw_s3_auth_use_sts = true
 rgw_sts_key = abcdefghijklmnop
+rgw_crypt_require_ssl = false
+rgw_crypt_s3_kms_backend = testing
+rgw_crypt_s3_kms_encryption_keys = ${KMS_KEY}=${Buffer.alloc(32, 7).toString('base64')}
 `;
 }

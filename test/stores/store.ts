@@ -18,8 +18,14 @@ export interface S3Server {
   readonly secretKey: string;
   /** The process that answers S3's requests. */
   readonly front: Daemon;
+  /** It answers an access key that it does not know as if the object were missing: with 404, and to HEAD no more. */
+  readonly hidesUnknownKeys?: boolean;
   /** Bounds what the bucket can hold; undefined takes the bound away. */
   limit?(bucket: string, bytes: number | undefined): Promise<void>;
+  /** The name of a key that the server encrypts with, if it is told so. */
+  readonly kmsKey?: string;
+  /** Makes a role that the server's user may assume, and that may do everything. Resolves to its ARN. */
+  role?(name: string): Promise<string>;
   /** What the server itself keeps for a bucket beside what S3 shows, and should not when nothing is in it. */
   hidden?(bucket: string): Promise<string[]>;
 }

@@ -22,5 +22,5 @@ export async function startVersity(): Promise<S3Server> {
     ],
     () => answers(`http://127.0.0.1:${port}/`),
   );
-  return { name: 'Versity', host: '127.0.0.1', port, ...keys, front };
+  return { name: 'Versity', host: '127.0.0.1', port, ...keys, front, hidesUnknownKeys: true };
 }

@@ -1,5 +1,5 @@
 /** Two regions with a link between them that counts, and pulls in the one of what the other has. */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -53,10 +53,7 @@ export async function startFarStack({ parts, third }: FarOptions): Promise<FarSt
   for (const { name, location } of regions) {
     links[location as keyof typeof links].target = stack.ports[`storage-proxy-${name}`];
   }
-  for (const part of parts) {
-    await stack.start(part);
-    if (part === 'worker-eu') await announce(stack);
-  }
+  for (const part of parts) await stack.start(part);
   const us = ociClient(stack.us);
   atEnd(() => us.close());
   return {
@@ -86,15 +83,6 @@ export async function startFarStack({ parts, third }: FarOptions): Promise<FarSt
       return rows.length > 0;
     },
   };
-}
-
-async function announce(stack: Stack): Promise<void> {
-  await stack.sql('insert into worker (id, address, locations, lease_until) values ($1, $2, $3, $4)', [
-    randomUUID(),
-    `127.0.0.1:${stack.ports['worker-eu']}`,
-    ['eustorage'],
-    'infinity',
-  ]);
 }
 
 export interface Pull {

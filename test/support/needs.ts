@@ -7,8 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** `test`: needed by `npm test`; `ci`: by the heavier tier that `.ci/run` adds. */
-export type Tier = 'test' | 'ci';
+/** `test`: needed by `npm test`; `ci`: by the heavier tier that `.ci/run` adds; `engines`: by `npm run test:engines`. */
+export type Tier = 'test' | 'ci' | 'engines';
 
 export interface Need {
   readonly name: string;
@@ -21,6 +21,9 @@ export interface Need {
   readonly purpose: string;
 }
 
+/** The system's folders, which are not in everybody's PATH. A test of this file takes them away. */
+const systemFolders = process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
 export const needs: readonly Need[] = [
   listed('redis-server', 'test', ['redis-server'], 'redis-server', true, 'the cache of manifests'),
   listed('skopeo', 'test', ['skopeo'], 'skopeo', true, 'pushes and pulls by a real client'),
@@ -29,35 +32,44 @@ export const needs: readonly Need[] = [
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
+  listed('openssl', 'engines', ['openssl'], 'openssl', true, 'certificates of our own'),
   listed(
     'ceph-mon',
-    'ci',
+    'engines',
     ['ceph-mon', 'monmaptool', 'ceph'],
     'ceph-mon',
     true,
     'a real S3 server: the cluster of Ceph RGW',
   ),
-  listed('ceph-osd', 'ci', ['ceph-osd'], 'ceph-osd', true, 'a real S3 server: the disk of Ceph RGW'),
-  listed('radosgw', 'ci', ['radosgw', 'radosgw-admin'], 'radosgw', true, 'a real S3 server: Ceph RGW'),
+  listed('ceph-osd', 'engines', ['ceph-osd'], 'ceph-osd', true, 'a real S3 server: the disk of Ceph RGW'),
+  listed('radosgw', 'engines', ['radosgw', 'radosgw-admin'], 'radosgw', true, 'a real S3 server: Ceph RGW'),
   listed(
     'swift-proxy',
-    'ci',
+    'engines',
     ['swift-proxy-server', 'swift-ring-builder'],
     'swift-proxy',
     true,
     'OpenStack Swift, also as an S3 server',
   ),
-  listed('swift-account', 'ci', ['swift-account-server'], 'swift-account', true, 'a part of OpenStack Swift'),
-  listed('swift-container', 'ci', ['swift-container-server'], 'swift-container', true, 'a part of OpenStack Swift'),
-  listed('swift-object', 'ci', ['swift-object-server'], 'swift-object', true, 'a part of OpenStack Swift'),
-  listed('memcached', 'ci', ['memcached'], 'memcached', true, 'the cache of OpenStack Swift'),
+  listed('swift-account', 'engines', ['swift-account-server'], 'swift-account', true, 'a part of OpenStack Swift'),
+  listed(
+    'swift-container',
+    'engines',
+    ['swift-container-server'],
+    'swift-container',
+    true,
+    'a part of OpenStack Swift',
+  ),
+  listed('swift-object', 'engines', ['swift-object-server'], 'swift-object', true, 'a part of OpenStack Swift'),
+  listed('memcached', 'engines', ['memcached'], 'memcached', true, 'the cache of OpenStack Swift'),
   listed(
     'versitygw',
-    'ci',
+    'engines',
     ['versitygw'],
     undefined,
-    false,
-    'a third S3 server, from github.com/versity/versitygw/cmd/versitygw',
+    // Nobody but its own project has it ready to run; with Go it is built.
+    findCommand('go') !== undefined,
+    'a third S3 server, which .ci/versitygw builds with Go',
   ),
   listed('docker-registry', 'ci', ['docker-registry'], 'docker-registry', false, 'speed beside another registry'),
 ];
@@ -84,9 +96,6 @@ export function need(name: string): boolean {
 export function missingNeeds(names: readonly string[]): string[] {
   return names.filter(name => !need(name));
 }
-
-/** The system's folders, which are not in everybody's PATH. A test of this file takes them away. */
-const systemFolders = process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 /** The absolute path of a program, looked for in PATH and in the system's folders; undefined if there is none. */
 export function findCommand(command: string): string | undefined {

@@ -14,14 +14,16 @@ export interface CopiedImage {
 
 /** Pushes the image or index named `latest` of a layout, unchanged. */
 export async function skopeoPush(layout: string, name: string): Promise<void> {
-  await run('skopeo', [
-    'copy',
-    '--all',
-    '--preserve-digests',
-    '--dest-tls-verify=false',
-    `oci:${layout}:latest`,
-    url(name),
-  ]);
+  await run('skopeo', pushing(layout, name));
+}
+
+/** The same, for what may fail. */
+export async function trySkopeoPush(layout: string, name: string): Promise<CommandEnd> {
+  return attempt('skopeo', pushing(layout, name));
+}
+
+function pushing(layout: string, name: string): string[] {
+  return ['copy', '--all', '--preserve-digests', '--dest-tls-verify=false', `oci:${layout}:latest`, url(name)];
 }
 
 /** Pulls an image, unchanged, and says what came. skopeo itself checks every blob's digest. */

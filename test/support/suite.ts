@@ -6,7 +6,7 @@
  * it), every declared test is accounted for in a report (report.ts), and a file that does not end by itself after its
  * last test fails and names what it left open.
  */
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { suite as uvuSuite } from 'uvu';
 import { missingNeeds } from './needs.js';
@@ -213,7 +213,10 @@ function problem(text: string, error?: unknown): void {
 
 function save(): void {
   const path = process.env.ENTREPOT_TEST_REPORT;
-  if (path !== undefined) writeFileSync(path, JSON.stringify(report));
+  if (path === undefined) return;
+  // In one step: the runner reads it at any time, and may kill us at any time.
+  writeFileSync(`${path}.new`, JSON.stringify(report));
+  renameSync(`${path}.new`, path);
 }
 
 function messageOf(error: unknown): string {

@@ -14,8 +14,8 @@ import type { HeldJob } from './leases.js';
 export const SMALL_BLOB_BYTES = 1024 * 1024;
 
 /** The most that a batch may carry, by the storage contract. */
-const BATCH_BYTES = 3 * 1024 * 1024;
-const BATCH_BLOBS = 500;
+export const BATCH_BYTES = 3 * 1024 * 1024;
+export const BATCH_BLOBS = 500;
 
 /** What became of a job. */
 export interface Outcome {

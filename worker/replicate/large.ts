@@ -14,6 +14,7 @@ import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
 import type { Crossing } from '../crossing/crossing.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import type { HeldJob } from './leases.js';
+import type { Throttle } from './throttle.js';
 
 export interface LargeCopy {
   readonly locations: Locations;
@@ -22,6 +23,8 @@ export interface LargeCopy {
   readonly job: HeldJob;
   /** Where the bytes can be followed on their way. */
   readonly crossing: Crossing;
+  /** What the target may take. */
+  readonly throttle: Throttle;
   /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
   readonly suspects: Set<string>;
 }
@@ -42,7 +45,7 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
 }
 
 async function copyFrom(
-  { job, target, locations, replication, crossing, suspects }: LargeCopy,
+  { job, target, locations, replication, throttle, crossing, suspects }: LargeCopy,
   start: Checkpoint,
 ): Promise<void> {
   const context = contextOf(job);
@@ -60,11 +63,12 @@ async function copyFrom(
       });
       return bytes;
     };
+    const bytes = crossing.through(start.offset, open);
     const keeper = new CheckpointKeeper(checkpoint => replication.checkpoint(job, checkpoint));
     try {
       last = await target.store.append(
         start.session,
-        crossing.through(start.offset, open),
+        throttle.meter(bytes, context.signal, () => crossing.isFollowed),
         checkpoint => keeper.note(checkpoint),
         context,
         start.offset,

@@ -132,7 +132,13 @@ export class BucketClient {
 
   async put(key: string, body: Buffer, signal?: AbortSignal): Promise<void> {
     const command = new PutObjectCommand({ ...this.#at(key), ...this.#settings.encryption, Body: body });
-    await this.#call('PutObject', SEND, signal, options => this.#client.send(command, options));
+    const answer = await this.#call('PutObject', SEND, signal, options => this.#client.send(command, options));
+    // Some stores pass over what they cannot do. The canary comes by here, so the node takes no blob then.
+    const { encryption } = this.#settings;
+    if (encryption && answer.ServerSideEncryption !== encryption.ServerSideEncryption)
+      throw fail.storeUnreachable(
+        `the store does not encrypt as it is asked to (${encryption.ServerSideEncryption}): see server_side_encryption`,
+      );
   }
 
   /** Puts an object unless there is one: then it throws `ObjectExists`; `NotImplemented` where the store cannot say. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { fromTemporaryCredentials, fromTokenFile } from '@aws-sdk/credential-providers';
 import type { Credentials, S3Settings } from './arguments.js';
+import { NoCredentials } from './errors.js';
 
 /**
  * To connect takes one round trip, with TLS three; a store in the same region is milliseconds away. Who does not
@@ -67,12 +68,25 @@ function credentialsOf(credentials: Credentials, region: string): S3ClientConfig
   const { arn, keys } = credentials;
   const clientConfig = { region };
   if (!keys || !arn)
-    return fromTokenFile({ ...(arn ? { roleArn: arn } : {}), roleSessionName: 'entrepot', clientConfig });
-  return fromTemporaryCredentials({
-    masterCredentials: { accessKeyId: keys.accessKey, secretAccessKey: keys.secretKey },
-    params: { RoleArn: arn, RoleSessionName: 'entrepot' },
-    clientConfig,
-  });
+    return named(fromTokenFile({ ...(arn ? { roleArn: arn } : {}), roleSessionName: 'entrepot', clientConfig }));
+  return named(
+    fromTemporaryCredentials({
+      masterCredentials: { accessKeyId: keys.accessKey, secretAccessKey: keys.secretKey },
+      params: { RoleArn: arn, RoleSessionName: 'entrepot' },
+      clientConfig,
+    }),
+  );
+}
+
+/** The same provider, whose failures can be told from the store's. */
+function named<A extends unknown[], T>(provider: (...args: A) => Promise<T>): (...args: A) => Promise<T> {
+  return async (...args) => {
+    try {
+      return await provider(...args);
+    } catch (error) {
+      throw new NoCredentials(error);
+    }
+  };
 }
 
 /** DeleteObjects must carry a checksum, and stores older than the SDK's own kinds of it know only this one. */

@@ -26,6 +26,17 @@ export class NotImplemented extends Error {
   override readonly name = 'NotImplemented';
 }
 
+/** What gives out credentials failed. Its answers, a 404 for one, are not the store's about an object. */
+export class NoCredentials extends Error {
+  override readonly name = 'NoCredentials';
+  readonly code: string;
+
+  constructor(error: unknown) {
+    super('no credentials could be had');
+    this.code = error instanceof Error ? codeOf(error).code : 'unknown';
+  }
+}
+
 const REFUSED = [
   'AccessDenied',
   'AccountProblem',
@@ -36,6 +47,8 @@ const REFUSED = [
   'SignatureDoesNotMatch',
   'TokenRefreshRequired',
   'UserSuspended',
+  // Versity, with status 404.
+  'XAdminUserNotFound',
   '403',
 ];
 const NO_CREDENTIALS = [
@@ -53,6 +66,14 @@ const FULL = [
   'EntityTooLarge',
   'XMinioStorageFull',
 ];
+const NOT_TRUSTED = [
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+];
 const WRONG_REGION = ['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'];
 
 /** The StatusError (or one of the errors above) for a failed request; what is no answer of a store is handed back as it is. */
@@ -62,22 +83,29 @@ export function s3Error(error: unknown, names: ArgumentNames): unknown {
   const { code, status } = codeOf(error);
   const cause = new Error(`the store answered ${code}${status ? ` (HTTP ${status})` : ''}`);
   const unreachable = (message: string) => fail.storeUnreachable(message, cause);
+  const refused = () =>
+    unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
 
+  if (error instanceof NoCredentials || NO_CREDENTIALS.includes(code))
+    return unreachable(`no credentials could be had (${code}): see ${names.keys}`);
   if (code === 'NoSuchBucket') return unreachable(`the bucket does not exist: see ${names.bucket}`);
   if (code === 'NoSuchUpload') return fail.uploadUnknown(cause);
   // A rival has written a part over one of ours: what the session stands for is gone.
   if (code === 'InvalidPart' || code === 'InvalidPartOrder') return fail.uploadUnknown(cause);
+  if (REFUSED.includes(code)) return refused();
   if (code === 'NoSuchKey' || code === 'NotFound' || status === 404) return new ObjectMissing(cause.message);
   if (code === 'PreconditionFailed' || code === 'ConditionalRequestConflict') return new ObjectExists(cause.message);
   if (status === 507 || FULL.includes(code)) return fail.diskFull(cause);
   if (code === 'NotImplemented' || status === 501) return new NotImplemented(cause.message);
-  if (REFUSED.includes(code) || status === 403 || status === 401)
-    return unreachable(`the store refuses us (${code}): see ${names.keys}, and what they allow on ${names.bucket}`);
-  if (NO_CREDENTIALS.includes(code)) return unreachable(`no credentials could be had (${code}): see ${names.keys}`);
-  if (WRONG_REGION.includes(code) || status === 301)
-    return unreachable(`the bucket is in another region (${code}): see ${names.region}`);
   if (code === 'RequestTimeTooSkewed')
     return unreachable('the clocks of this machine and of the store differ too much');
+  if (status === 403 || status === 401) return refused();
+  if (WRONG_REGION.includes(code) || status === 301)
+    return unreachable(`the bucket is in another region (${code}): see ${names.region}`);
+  if (NOT_TRUSTED.includes(code))
+    return unreachable(
+      `the store's certificate is not trusted (${code}): see ${names.endpoint}, and NODE_EXTRA_CA_CERTS for an authority of your own`,
+    );
   if (code === 'EntityTooSmall') return unreachable('the store wants larger parts: see minimum_chunk_size_mb');
   return unreachable(`the store cannot be used now (${code}): if that stays so, see ${names.endpoint}`);
 }

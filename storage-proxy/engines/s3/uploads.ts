@@ -8,7 +8,7 @@ import type { Checkpoint, Session, UploadPlan } from '../engine.js';
 import type { S3Settings } from './arguments.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
-import { ObjectMissing } from './errors.js';
+import { NotImplemented, ObjectMissing } from './errors.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
 import type { Staging } from './staging.js';
 import { type Moment, mayContinue, type Own, Writer } from './writer.js';
@@ -87,15 +87,18 @@ export class Uploads {
       },
       signal,
     );
+    let gone = false;
     try {
       for await (const piece of abortable(source, signal)) await writer.add(piece);
       const last = await writer.end();
       note(last);
       return { offset: last.offset, session: last.session };
     } catch (error) {
+      gone = error instanceof ObjectMissing || hasReason(error, 'UPLOAD_UNKNOWN');
       throw error instanceof ObjectMissing ? fail.uploadUnknown(error) : error;
     } finally {
       await writer.close();
+      if (gone) await writer.giveUp();
       if (moments.length > 0) this.#tails.set(upload.id, { moments, own: writer.own });
     }
   }
@@ -147,9 +150,18 @@ export class Uploads {
       if (stored !== digest) throw fail.digestMismatch(digest, stored);
     }
     if (await this.#isThere(digest, sizeOf(upload), signal)) return;
-    if (!upload.direct) return assemble(this.#staging, sources, digest, this.#settings, signal);
-    const target = { key: keys.blob(digest), open: upload.direct };
-    await completeWith(this.#staging, sources, target, this.#settings, signal);
+    const target = upload.direct && { key: keys.blob(digest), open: upload.direct };
+    const make = (how: { serverSideCopy: boolean; maxCopyBytes: number }) =>
+      target
+        ? completeWith(this.#staging, sources, target, how, signal)
+        : assemble(this.#staging, sources, digest, how, signal);
+    try {
+      await make(this.#settings);
+    } catch (error) {
+      // Some stores can copy, but not what they have encrypted: then the bytes pass through here.
+      if (!(error instanceof NotImplemented) || !this.#settings.serverSideCopy) throw error;
+      await make({ ...this.#settings, serverSideCopy: false });
+    }
   }
 
   /**

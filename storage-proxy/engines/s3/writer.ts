@@ -135,6 +135,18 @@ export class Writer {
     await Promise.allSettled(this.#sending.map(({ stored }) => stored));
   }
 
+  /**
+   * The upload was aborted by somebody else. A part that was on its way then may have come after the abort, and some
+   * stores take that for a reason to keep the multipart upload: now that no part is on its way, it is aborted again.
+   * Never throws: what stays is collected later.
+   */
+  async giveUp(): Promise<void> {
+    const { bucket, keys } = this.#staging;
+    const { id, open, digest, direct } = this.#upload;
+    if (open) await bucket.abortUpload(keys.piece(id, open.name), open.uploadId).catch(() => {});
+    if (direct && digest) await bucket.abortUpload(keys.blob(digest), direct.uploadId).catch(() => {});
+  }
+
   /** Sends the buffer, preceded by the loose bytes, as the next part. */
   async #send(): Promise<void> {
     const buffer = this.#buffer;
