@@ -19,6 +19,9 @@ import type { Logger } from '../lib/telemetry/log.js';
 import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { advertisedAddress } from './advertise.js';
+import { Asking } from './crossing/asking.js';
+import { Crossings } from './crossing/crossings.js';
+import { crossingService } from './crossing/service.js';
 import { EventPublisher } from './events/publisher.js';
 import { RedisSink } from './events/redis-sink.js';
 import { EventSweep } from './events/sweep.js';
@@ -36,7 +39,6 @@ await runRole('worker', start);
 async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
   if (!config.database) throw new Error('DB_URI is missing');
   const db = new Database(config.database, log);
-  const server = await startServer(config.workerListen, { services: [], healthNames: [''] });
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
@@ -44,13 +46,24 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const metrics = new Metrics();
+  const crossings = new Crossings();
+  const asking = new Asking({
+    ...{ crossings, locations, log },
+    copier: { copyAsked: way => replicator.copyAsked(way) },
+    isThisWorker: worker => worker === address,
+  });
+  const server = await startServer(config.workerListen, {
+    services: [crossingService({ crossings, asking, locations, log })],
+    healthNames: [''],
+  });
+  const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
   const replication = new Replication(db, id);
   const roster = new Roster({
     workers: new Workers(db),
     self: {
       id,
-      address: config.workerAdvertise ?? advertisedAddress(server.address),
+      address,
       locations: config.replication ? config.workerLocations : [],
       knows: config.replication ? config.locations.map(location => location.name) : [],
     },
@@ -59,7 +72,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     log,
   });
   const replicator = new Replicator({
-    ...{ replication, locations, roster, metrics, log },
+    ...{ replication, locations, roster, crossings, metrics, log },
     concurrency: config.workerConcurrency,
   });
   const backlog = new BacklogMetrics(replication, metrics);
@@ -89,7 +102,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   return {
     async stop(graceMs) {
-      await Promise.all([listener.close(), expiry.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      crossings.close();
       await Promise.all([
         requeuing.close(),
         sweep.close(),

@@ -17,6 +17,7 @@ import { cancelCall } from '../rpc/cancel.js';
 import { FRAME_BYTES } from '../rpc/channel.js';
 import { fail, fromServiceError, fromStatusMessage, hasReason, type StatusError } from '../rpc/errors.js';
 import { messageWriter, readMessages } from '../rpc/stream.js';
+import { nextInTime } from './silence.js';
 
 /** Bytes of an upload that survive the node, and the opaque session with which any node goes on after them. */
 export interface Checkpoint {
@@ -126,7 +127,7 @@ export class RemoteStore {
     return this.#route.stream(async (stub, done) => {
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
-      const first = await nextInTime(messages, () => cancelCall(call));
+      const first = await nextInTime(messages, STALL_MS, () => cancelCall(call));
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
       const unread = setTimeout(() => {
@@ -139,7 +140,7 @@ export class RemoteStore {
         try {
           if (firstData.length > 0) yield firstData;
           while (true) {
-            const next = await nextInTime(messages, () => cancelCall(call));
+            const next = await nextInTime(messages, STALL_MS, () => cancelCall(call));
             if (next.done) return;
             if (next.value.data.length > 0) yield next.value.data;
           }
@@ -331,21 +332,5 @@ async function pump(
   } finally {
     // Not awaited: a generator that is stuck in `next` would never answer.
     void iterator.return?.().catch(() => {});
-  }
-}
-
-/** The iterator's next message, or a failure if the node is silent for too long. */
-async function nextInTime<T>(messages: AsyncGenerator<T>, giveUp: () => void): Promise<IteratorResult<T>> {
-  let silent = false;
-  const timer = setTimeout(() => {
-    silent = true;
-    giveUp();
-  }, STALL_MS);
-  try {
-    return await messages.next();
-  } catch (error) {
-    throw silent ? fail.deadline(`no data for ${STALL_MS} ms`) : error;
-  } finally {
-    clearTimeout(timer);
   }
 }

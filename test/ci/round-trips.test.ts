@@ -13,11 +13,12 @@ import * as assert from 'uvu/assert';
 import type { Location } from '../../lib/locations/location.js';
 import { digestOf, hexOf } from '../../lib/oci/digest.js';
 import { Metrics } from '../../lib/telemetry/metrics.js';
+import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { openLocations, openMetadata, quiet } from '../support/clients.js';
 import { startStack } from '../support/stack.js';
-import { suite } from '../support/suite.js';
+import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('worker: round trips', { timeoutMs: 110_000 });
 
@@ -119,12 +120,15 @@ test('5,000 small blobs wait for at most ten round trips', async () => {
   const link = new Link();
   watch(source, link.far(source.store));
   watch(target, link.near(target.store));
+  const crossings = new Crossings();
+  atEnd(() => crossings.close());
   const replicator = new Replicator({
     replication: link.far(metadata.replication),
     locations,
     roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
-    metrics: new Metrics(),
     concurrency: 8,
+    crossings,
+    metrics: new Metrics(),
     log: quiet,
   });
   await link.runUntil(async () => (await stack.sql('select 1 from replication limit 1')).length === 0);

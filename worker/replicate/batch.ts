@@ -48,14 +48,19 @@ export function intoBatches(jobs: readonly HeldJob[]): HeldJob[][] {
   return batches;
 }
 
-/** Copies one batch to its target. Never throws: each job has an outcome of its own. */
+/**
+ * Copies one batch to its target. Never throws: each job has an outcome of its own. `onFetched` hears of the bytes as
+ * soon as they are here.
+ */
 export async function copyBatch(
   locations: Locations,
   target: Location,
   jobs: readonly HeldJob[],
   signal: AbortSignal,
+  onFetched: (digest: Digest, bytes: Buffer) => void = () => {},
 ): Promise<Outcome[]> {
   const { found, errors, damaged } = await fetchBlobs(locations, jobs, signal);
+  for (const [digest, bytes] of found) onFetched(digest, bytes);
   const ready = jobs.filter(job => found.has(job.digest));
   if (ready.length > 0) {
     const blobs = ready.map(job => ({ digest: job.digest, data: found.get(job.digest) ?? Buffer.alloc(0) }));

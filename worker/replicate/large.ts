@@ -12,6 +12,7 @@ import type { Checkpoint, StoreContext } from '../../lib/locations/store.js';
 import { StripedRead } from '../../lib/locations/striped.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
+import type { Crossing } from '../crossing/crossing.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import type { HeldJob } from './leases.js';
 import type { Throttle } from './throttle.js';
@@ -21,6 +22,8 @@ export interface LargeCopy {
   readonly replication: Replication;
   readonly target: Location;
   readonly job: HeldJob;
+  /** Where the bytes can be followed on their way. */
+  readonly crossing: Crossing;
   /** What the target may take. */
   readonly throttle: Throttle;
   /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
@@ -45,26 +48,36 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
 }
 
 async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
-  const { job, target, replication, throttle } = copy;
+  const { job, target, replication, throttle, crossing } = copy;
   const context = contextOf(job);
   let last = start;
   if (start.offset < job.size) {
-    const read = openSource(copy, start.offset);
+    const reads: StripedRead[] = [];
+    const open = async (offset: number) => {
+      const read = openSource(copy, offset);
+      reads.push(read);
+      return read.bytes();
+    };
     const keeper = new CheckpointKeeper(
       checkpoint => replication.checkpoint(job, checkpoint),
-      offset => read.kept(offset),
+      offset => {
+        for (const read of reads) read.kept(offset);
+      },
     );
+    const bytes = crossing.through(start.offset, open);
     try {
       last = await target.store.append(
         start.session,
-        throttle.meter(read.bytes(), context.signal),
+        throttle.meter(bytes, context.signal, () => crossing.isFollowed),
         checkpoint => keeper.note(checkpoint),
         context,
         start.offset,
       );
     } finally {
-      read.close();
-      copy.readBytes += read.readBytes;
+      for (const read of reads) {
+        read.close();
+        copy.readBytes += read.readBytes;
+      }
       await keeper.close();
     }
   }

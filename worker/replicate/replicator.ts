@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
 import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { Crossings } from '../crossing/crossings.js';
 import { intoBatches } from './batch.js';
 import { Copies } from './copies.js';
 import { HealthWatch } from './health-watch.js';
@@ -33,6 +34,8 @@ export interface ReplicatorOptions {
   readonly roster: { readonly targets: readonly Target[] };
   /** How many large blobs, and how many batches of small ones, are copied at a time from one location to another. */
   readonly concurrency: number;
+  /** Where the bytes of copies can be followed on their way. */
+  readonly crossings: Crossings;
   readonly metrics: Metrics;
   readonly log: Logger;
 }

@@ -4,12 +4,18 @@
  * Bytes are taken before they are written, in the order of asking. What is taken may be more than there is: then the
  * bucket is in debt, and the next one waits until that is paid off. So any size of piece gets through, however low the
  * limit. The waiting stands between two reads of the source, where no clock of the reading side runs.
+ *
+ * What somebody waits for is not held up, since it would cross the same link all the same; it puts the bucket in debt, and
+ * the others wait.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fail } from '../../lib/rpc/errors.js';
 
 /** What may be saved up while nothing is copied, in seconds of the limit. */
 const BURST_SECONDS = 0.25;
+
+/** What bytes that are not held up may put the bucket in debt, in seconds of the limit: the others must get on. */
+const MOST_DEBT_SECONDS = 10;
 
 /** While waiting, the limit is looked at so often: it may have been changed. */
 const LOOK_AGAIN_MS = 250;
@@ -60,8 +66,23 @@ export class Throttle {
     }
   }
 
-  /** The same bytes, each piece taken before it is handed out. A consumer that stops early ends the wait too. */
-  meter(source: AsyncIterable<Buffer>, signal: AbortSignal): AsyncIterable<Buffer> {
+  /** Takes bytes without waiting for them. */
+  charge(bytes: number): void {
+    if (this.#bytesPerSecond === undefined) return;
+    this.#fill();
+    const most = -MOST_DEBT_SECONDS * this.#bytesPerSecond;
+    this.#level = Math.max(Math.min(this.#level, most), this.#level - bytes);
+  }
+
+  /**
+   * The same bytes, each piece taken before it is handed out, without waiting while they are urgent. A consumer that stops
+   * early ends the wait too.
+   */
+  meter(
+    source: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+    isUrgent: () => boolean = () => false,
+  ): AsyncIterable<Buffer> {
     return {
       [Symbol.asyncIterator]: () => {
         const iterator = source[Symbol.asyncIterator]();
@@ -74,7 +95,9 @@ export class Throttle {
         };
         const next = async () => {
           const piece = await iterator.next();
-          if (!piece.done) await this.take(piece.value.length, either);
+          if (piece.done) return piece;
+          if (isUrgent()) this.charge(piece.value.length);
+          else await this.take(piece.value.length, either);
           return piece;
         };
         return { next, return: end };
