@@ -8,7 +8,10 @@ import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/St
 import { channelCredentials, channelOptions, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
 
-/** See the measurements at STRIPES_IN_FLIGHT (striped.ts), which they go with. */
+/**
+ * Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's buffer; where one packet
+ * of a thousand is lost, 8 reach 600 and 16 reach 689 Mbit/s.
+ */
 export const LANES = 16;
 
 /** A connection that nobody uses is closed: each costs a keepalive a second on both sides. */
