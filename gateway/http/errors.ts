@@ -2,27 +2,30 @@
  * The errors that clients see: one constructor for each code of the OCI distribution specification ("Error Codes"),
  * and for the HTTP statuses that have no code of their own. Any error that is answered with a 4xx carries one of the
  * specification's codes; UNAVAILABLE and UNKNOWN stand only beside 5xx.
+ * docs/api.md explains each to those who meet it.
  */
 import type { Digest } from '../../lib/oci/digest.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
 
-export type ErrorCode =
-  | 'BLOB_UNKNOWN'
-  | 'BLOB_UPLOAD_INVALID'
-  | 'BLOB_UPLOAD_UNKNOWN'
-  | 'DIGEST_INVALID'
-  | 'MANIFEST_BLOB_UNKNOWN'
-  | 'MANIFEST_INVALID'
-  | 'MANIFEST_UNKNOWN'
-  | 'NAME_INVALID'
-  | 'NAME_UNKNOWN'
-  | 'SIZE_INVALID'
-  | 'UNAUTHORIZED'
-  | 'DENIED'
-  | 'UNSUPPORTED'
-  | 'TOOMANYREQUESTS'
-  | 'UNAVAILABLE'
-  | 'UNKNOWN';
+export const ERROR_CODES = [
+  'BLOB_UNKNOWN',
+  'BLOB_UPLOAD_INVALID',
+  'BLOB_UPLOAD_UNKNOWN',
+  'DIGEST_INVALID',
+  'MANIFEST_BLOB_UNKNOWN',
+  'MANIFEST_INVALID',
+  'MANIFEST_UNKNOWN',
+  'NAME_INVALID',
+  'NAME_UNKNOWN',
+  'SIZE_INVALID',
+  'UNAUTHORIZED',
+  'DENIED',
+  'UNSUPPORTED',
+  'TOOMANYREQUESTS',
+  'UNAVAILABLE',
+  'UNKNOWN',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -126,6 +129,8 @@ export const oci = {
   methodUnsupported: (method: string, allow: readonly string[]) =>
     new OciError(405, 'UNSUPPORTED', `${method} is not supported here`, { headers: { Allow: allow.join(', ') } }),
   routeUnknown: () => new OciError(404, 'UNSUPPORTED', 'there is nothing at this path'),
+  tooManyTags: (limit: number) =>
+    new OciError(414, 'SIZE_INVALID', `one push may set ${limit} tags at most: send the others with a second one`),
   parameterInvalid: (message: string) => new OciError(400, 'UNSUPPORTED', message),
   tooManyRequests: (message: string, cause?: unknown) =>
     new OciError(429, 'TOOMANYREQUESTS', message, { headers: retryAfter(RETRY_AFTER_S.overloaded), cause }),

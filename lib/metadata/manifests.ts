@@ -30,11 +30,14 @@ export interface ManifestAnswer {
 
 /** What became of a push. */
 export type Put =
-  | { readonly kind: 'stored' }
+  | { readonly kind: 'stored'; readonly absent?: Absent }
   /** Nothing was stored: the repository does not have these blobs. */
   | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] }
   /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far (the first 100). */
-  | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[] };
+  | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[]; readonly absent?: Absent };
+
+/** The first of the children that the repository does not have, if it lacks any. They may come later. */
+export type Absent = readonly Digest[];
 
 /** A blob that is not in enough locations yet. */
 export interface ShortBlob {
@@ -42,6 +45,9 @@ export interface ShortBlob {
   /** The names of the locations that it must be in, and is not, verified. */
   readonly lacking: readonly string[];
 }
+
+/** How many digests an answer names at most, where there may be thousands. */
+const NAMED_DIGESTS = 5;
 
 export class Manifests {
   readonly #db: Database;
@@ -107,7 +113,13 @@ export class Manifests {
   }): Promise<Put> {
     const { facts } = manifest;
     const [row] = await this.#db.query(
-      'select missing, short from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)',
+      `select missing, short,
+              array(select c from unnest($12::text[]) c
+                     where c <> $3 and not exists (
+                       select from manifest m join repository r on r.id = m.repository_id join "user" u on u.id = r.namespace_user_id
+                        where u.username = $1 and r.name = $2 and m.digest = c)
+                     order by c limit ${NAMED_DIGESTS})::text[] as absent
+         from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
       [
         ...namePair(this.#settings, manifest.repository),
         manifest.digest,
@@ -130,7 +142,8 @@ export class Manifests {
     if (!row) throw new TypeError('the database did not say what became of a manifest');
     const missing = asDigests(row, 'missing');
     if (missing.length > 0) return { kind: 'blobs-missing', digests: missing };
-    return taggedOrShort(row);
+    const absent = asDigests(row, 'absent');
+    return { ...taggedOrShort(row), ...(absent.length > 0 ? { absent } : {}) };
   }
 
   /**
@@ -158,15 +171,20 @@ export class Manifests {
     return row?.short ? taggedOrShort(row) : undefined;
   }
 
-  /** Deletes a manifest, and with it the tags that point to it. False if it was not there. */
-  async remove(repository: RepositoryName, digest: Digest): Promise<boolean> {
-    const rows = await this.#db.query(
+  /**
+   * Deletes a manifest, and with it the tags that point to it; what refers to it stays. Answers the first of the indexes
+   * that still list it, and can no longer be pulled whole; undefined if it was not there.
+   */
+  async remove(repository: RepositoryName, digest: Digest): Promise<readonly Digest[] | undefined> {
+    const [row] = await this.#db.query(
       `delete from manifest m using repository r, "user" u
         where r.id = m.repository_id and u.id = r.namespace_user_id and u.username = $1 and r.name = $2 and m.digest = $3
-        returning m.id`,
+        returning array(select i.digest from manifestchild c join manifest i on i.id = c.manifest_id
+                         where c.child_manifest_id = m.id and i.id <> m.id
+                         order by i.digest limit ${NAMED_DIGESTS})::text[] as indexes`,
       [...namePair(this.#settings, repository), digest],
     );
-    return rows.length > 0;
+    return row && asDigests(row, 'indexes');
   }
 }
 
