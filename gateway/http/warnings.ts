@@ -6,8 +6,8 @@ const MOST_BYTES = 4_096;
 
 /** Adds a warning; one that does not fit beside those before it is left out. */
 export function warn(ctx: Context, text: string): void {
-  const before = [ctx.response.get('Warning') as string | readonly string[]].flat().filter(each => each !== '');
-  const all = [...before, `299 - "${quotable(text)}"`];
+  const before = ctx.res.getHeader('Warning');
+  const all = [...(Array.isArray(before) ? before : []), `299 - "${quotable(text)}"`];
   if (all.join('').length <= MOST_BYTES) ctx.set('Warning', all);
 }
 

@@ -290,13 +290,4 @@ test('the catalog: names with their namespaces, in ASCII order, page by page', a
   }
 });
 
-test('the catalog is for those who may pull', async () => {
-  const closed = await stack.startGateway({ ENTREPOT_ANONYMOUS_ACCESS: 'none' });
-  for (const path of ['/v2/_catalog', `/v2/x/referrers/${digestOf(someBytes(1))}`]) {
-    const answer = await closed.client.request('GET', path);
-    assert.is(answer.status, 401);
-    assert.is(codeOf(answer), 'UNAUTHORIZED');
-  }
-});
-
 test.run();
