@@ -71,7 +71,6 @@ export const oci = {
     new OciError(404, 'BLOB_UNKNOWN', `blob ${digest} is not in this repository`, { detail: { digest } }),
   uploadUnknown: () =>
     new OciError(404, 'BLOB_UPLOAD_UNKNOWN', 'the upload does not exist: it was finished, cancelled or timed out'),
-  uploadInvalid: (message: string) => new OciError(400, 'BLOB_UPLOAD_INVALID', message),
   /** Another request writes to the upload now. */
   uploadBusy: () =>
     new OciError(409, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload', {
@@ -132,6 +131,9 @@ export const oci = {
   tooManyTags: (limit: number) =>
     new OciError(414, 'SIZE_INVALID', `one push may set ${limit} tags at most: send the others with a second one`),
   parameterInvalid: (message: string) => new OciError(400, 'UNSUPPORTED', message),
+  headTooLarge: () => new OciError(431, 'SIZE_INVALID', 'the head of the request is too large'),
+  headTooSlow: () => new OciError(408, 'UNSUPPORTED', 'the head of the request did not arrive in time'),
+  notHttp: () => new OciError(400, 'UNSUPPORTED', 'the request is not HTTP/1.1 as RFC 9112 writes it'),
   tooManyRequests: (message: string, cause?: unknown) =>
     new OciError(429, 'TOOMANYREQUESTS', message, { headers: retryAfter(RETRY_AFTER_S.overloaded), cause }),
   unavailable: (message: string, cause?: unknown) =>

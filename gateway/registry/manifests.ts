@@ -21,7 +21,7 @@ type ManifestRoute = Extract<Route, { kind: 'manifest' }>;
 const REMEMBERED_TAGS = 10_000;
 
 /** How many tags one push may set. With the longest names, its request still fits into what a server reads of a head. */
-const MOST_TAGS = 100;
+export const MOST_TAGS = 100;
 
 export function manifest(parts: Parts): Resource<'manifest'> {
   const { authorizer, config, manifestCache, manifests, replicationSignal, tags } = parts;
