@@ -53,16 +53,17 @@ export class Referrers {
       `with repo as (
          select r.id from repository r join "user" u on u.id = r.namespace_user_id where u.username = $1 and r.name = $2),
        named as (
-         select m.id, m.digest from repo join manifest m on m.repository_id = repo.id
-          where m.subject = $3 and m.digest > $5 and ($6::text is null or m.artifact_type = $6)
+         select m.id, m.digest from manifest m
+          where m.repository_id = (select id from repo) and m.subject = $3
+            and m.digest > $5 and ($6::text is null or m.artifact_type = $6)
           order by m.digest limit $7),
        tagged as (
          select m.id, m.digest
-           from repo
-           join tag t on t.repository_id = repo.id and t.name = $4 and t.lifetime_end_ms is null
+           from tag t
            join manifest list on list.id = t.manifest_id
-           join manifest m on m.repository_id = repo.id and m.digest = any (list.child_digests)
-          where coalesce(m.subject, $3) = $3 and m.digest > $5 and ($6::text is null or m.artifact_type = $6)
+           join manifest m on m.repository_id = t.repository_id and m.digest = any (list.child_digests)
+          where t.repository_id = (select id from repo) and t.name = $4 and t.lifetime_end_ms is null
+            and coalesce(m.subject, $3) = $3 and m.digest > $5 and ($6::text is null or m.artifact_type = $6)
           order by m.digest limit $7),
        found as (
          select f.id, f.digest, octet_length(m.manifest_bytes) as size

@@ -22,7 +22,7 @@ export class Repositories {
     const rows = await this.#db.query(
       `select u.username || '/' || r.name as name
          from "user" u join repository r on r.namespace_user_id = u.id
-        where (u.username || '/', r.name) > ($1, $2)
+        where u.username || '/' >= $1 and (u.username || '/', r.name) > ($1, $2)
           and exists (select from manifest m where m.repository_id = r.id offset 0)
         order by u.username || '/', r.name limit $3`,
       [...after, limit],
