@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
+import { Crossings } from '../lib/locations/crossing.js';
 import { Locations } from '../lib/locations/locations.js';
+import { NearWorkers } from '../lib/locations/near-workers.js';
 import { ReplayBudget } from '../lib/locations/replay.js';
 import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
@@ -18,6 +20,7 @@ import { Repositories } from '../lib/metadata/repositories.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
+import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
@@ -44,12 +47,16 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });
+  const [near] = locations.all;
+  const workers = new Workers(db);
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const registry = createRegistry({
     config,
     authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
     locations,
+    crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
     blobs: new Blobs(db, settings),
     residency: new Residency(new Namespaces(db, settings)),
@@ -77,6 +84,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     async stop(graceMs) {
       await server.stop(graceMs);
       await replicationSignal.close();
+      await nearWorkers?.close();
       await locations.close();
       redis?.close();
       await db.close();

@@ -1,4 +1,5 @@
 /** The worker: copies blobs to its locations, tells when images have arrived, and cleans up after uploads that were given up. */
+import { randomUUID } from 'node:crypto';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
@@ -11,14 +12,23 @@ import { Replication } from '../lib/metadata/replication.js';
 import { Requeue } from '../lib/metadata/requeue.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
+import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
+import { Metrics } from '../lib/telemetry/metrics.js';
+import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { advertisedAddress } from './advertise.js';
+import { Asking } from './crossing/asking.js';
+import { Crossings } from './crossing/crossings.js';
+import { crossingService } from './crossing/service.js';
 import { EventPublisher } from './events/publisher.js';
 import { RedisSink } from './events/redis-sink.js';
 import { EventSweep } from './events/sweep.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
+import { BacklogMetrics } from './replicate/backlog.js';
 import { Replicator } from './replicate/replicator.js';
+import { Roster } from './replicate/roster.js';
 import { Requeuing } from './requeue/requeuing.js';
 
 /** Redis may be in another region. */
@@ -29,20 +39,46 @@ await runRole('worker', start);
 async function start(config: Config, log: Logger, signal: AbortSignal): Promise<Running> {
   if (!config.database) throw new Error('DB_URI is missing');
   const db = new Database(config.database, log);
-  const server = await startServer(config.workerListen, { services: [], healthNames: [''] });
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
-  const replicator = new Replicator({
-    replication: new Replication(db),
-    locations,
-    targets: config.replication ? config.workerLocations : [],
-    concurrency: config.workerConcurrency,
+  const metrics = new Metrics();
+  const crossings = new Crossings();
+  const asking = new Asking({
+    ...{ crossings, locations, log },
+    copier: { copyAsked: way => replicator.copyAsked(way) },
+    isThisWorker: worker => worker === address,
+  });
+  const server = await startServer(config.workerListen, {
+    services: [crossingService({ crossings, asking, locations, log })],
+    healthNames: [''],
+  });
+  const address = config.workerAdvertise ?? advertisedAddress(server.address);
+  const id = randomUUID();
+  const replication = new Replication(db, id);
+  const roster = new Roster({
+    workers: new Workers(db),
+    self: {
+      id,
+      address,
+      locations: config.replication ? config.workerLocations : [],
+      knows: config.replication ? config.locations.map(location => location.name) : [],
+    },
+    onChange: () => replicator.wake(),
+    metrics,
     log,
   });
+  const replicator = new Replicator({
+    ...{ replication, locations, roster, crossings, metrics, log },
+    concurrency: config.workerConcurrency,
+  });
+  const backlog = new BacklogMetrics(replication, metrics);
+  const metricsListener =
+    config.metricsListen &&
+    (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
   const queued = new ReplicationSignal(db, log);
   const requeuing = new Requeuing({ requeue: new Requeue(db), onQueued: () => queued.notify(), log });
   const events = new Events(db);
@@ -66,8 +102,15 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   return {
     async stop(graceMs) {
-      await Promise.all([listener.close(), expiry.close(), replicator.stop(), server.stop(graceMs)]);
-      await Promise.all([requeuing.close(), sweep.close(), publisher?.close()]);
+      await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      crossings.close();
+      await Promise.all([
+        requeuing.close(),
+        sweep.close(),
+        publisher?.close(),
+        roster.close(),
+        metricsListener?.close(),
+      ]);
       await queued.close();
       redis?.close();
       await locations.close();

@@ -12,7 +12,7 @@ import type { Route } from './routes.js';
 type BlobRoute = Extract<Route, { kind: 'blob' }>;
 
 export function blob(parts: Parts): Resource<'blob'> {
-  const { authorizer, blobs, locations } = parts;
+  const { authorizer, blobs, crossings, locations } = parts;
 
   async function find({ repository, digest }: BlobRoute) {
     const found = await blobs.find(repository, digest);
@@ -50,7 +50,7 @@ export function blob(parts: Parts): Resource<'blob'> {
   ): Promise<AsyncIterable<Buffer>> {
     const { digest, repository } = route;
     const read = (names: readonly string[]) =>
-      readBlob({ locations, digest, size, holders: names, range, context: ctx.state });
+      readBlob({ locations, crossings, digest, size, holders: names, range, context: ctx.state });
     try {
       return (await read(holders)).bytes;
     } catch (error) {

@@ -1,6 +1,7 @@
 /** What the handlers are built from. */
 import type { ManifestCache } from '../../lib/cache/manifests.js';
 import type { Config } from '../../lib/config/config.js';
+import type { Crossings } from '../../lib/locations/crossing.js';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { ReplayBudget } from '../../lib/locations/replay.js';
 import type { Blobs } from '../../lib/metadata/blobs.js';
@@ -18,6 +19,8 @@ export interface Parts {
   readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize' | 'writeQuorumSeconds'>;
   readonly authorizer: Authorizer;
   readonly locations: Locations;
+  /** Where pulls of what this region still lacks share the way from other regions; undefined: nothing is copied. */
+  readonly crossings: Crossings | undefined;
   /** What all uploads of this gateway may keep, to give it to another node. */
   readonly replayBudget: ReplayBudget;
   readonly blobs: Blobs;

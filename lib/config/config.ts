@@ -94,10 +94,12 @@ export interface Config {
   readonly workerLocations: readonly string[];
   /** `ENTREPOT_WORKER_ADVERTISE`: where gateways reach this worker, `host:port`; undefined: its listen address. */
   readonly workerAdvertise: string | undefined;
-  /** `ENTREPOT_WORKER_CONCURRENCY`: how many blobs a worker copies at a time. */
+  /** `ENTREPOT_WORKER_CONCURRENCY`: how many copies a worker makes at a time from one location to another. */
   readonly workerConcurrency: number;
   /** The location that this storage-proxy owns; undefined in every other role. */
   readonly owned: OwnedLocation | undefined;
+  /** `ENTREPOT_METRICS_LISTEN`: where a worker's metrics are served; undefined: nowhere. */
+  readonly metricsListen: Address | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** The file that was read. */

@@ -1,8 +1,8 @@
 /** One location: its nodes, and which of them a call goes to. */
-import { createHash } from 'node:crypto';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { fail, isTransient } from '../rpc/errors.js';
 import type { StorageNode } from './node.js';
+import { rendezvous } from './rendezvous.js';
 import { type Need, RemoteStore, type Route } from './store.js';
 
 export class Location implements Route {
@@ -37,9 +37,9 @@ export class Location implements Route {
     return operation(node.stub);
   }
 
-  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T> {
+  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped = false): Promise<T> {
     return this.#firstThatWorks('read', async node => {
-      const { stub, done } = node.openStream();
+      const { stub, done } = node.openStream(striped);
       try {
         return await operation(stub, done);
       } catch (error) {
@@ -69,7 +69,7 @@ export class Location implements Route {
 
   /** The order in which nodes are tried; those that say they cannot come last, as a last resort. */
   #inOrder(need: Need, affinity: string | undefined): StorageNode[] {
-    const nodes = affinity === undefined ? this.#inTurn() : this.#byAffinity(affinity);
+    const nodes = affinity === undefined ? this.#inTurn() : rendezvous(affinity, this.#nodes, node => node.address);
     return [...nodes.filter(node => node.serves(need)), ...nodes.filter(node => !node.serves(need))];
   }
 
@@ -77,15 +77,5 @@ export class Location implements Route {
   #inTurn(): StorageNode[] {
     const start = this.#turn++ % Math.max(1, this.#nodes.length);
     return [...this.#nodes.slice(start), ...this.#nodes.slice(0, start)];
-  }
-
-  /** Rendezvous hashing: every process finds the same order, without a word between them. */
-  #byAffinity(affinity: string): readonly StorageNode[] {
-    if (this.#nodes.length < 2) return this.#nodes;
-    const rank = (node: StorageNode) => createHash('sha256').update(`${affinity} ${node.address}`).digest('hex');
-    return this.#nodes
-      .map(node => ({ node, rank: rank(node) }))
-      .sort((a, b) => (a.rank < b.rank ? -1 : 1))
-      .map(({ node }) => node);
   }
 }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { LocationConfig } from '../config/config.js';
 import { Location } from './location.js';
 import { type Identify, StorageNode } from './node.js';
+import { ReadAhead } from './read-ahead.js';
 import type { Need } from './store.js';
 import { WideStreams } from './wide-streams.js';
 
@@ -20,6 +21,8 @@ const LOOK_AGAIN_MS = 20;
 export class Locations {
   /** In order of preference. */
   readonly all: readonly Location[];
+  /** What the striped reads of this process share. */
+  readonly readAhead = new ReadAhead();
   readonly #byName: ReadonlyMap<string, Location>;
 
   constructor(options: LocationsOptions) {

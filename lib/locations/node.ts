@@ -15,6 +15,7 @@ import { channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../
 import { fail } from '../rpc/errors.js';
 import { watchHealth } from '../rpc/health.js';
 import { StorageStub } from '../rpc/proto.js';
+import { Lanes } from './lanes.js';
 import type { Need } from './store.js';
 import type { WideStreams } from './wide-streams.js';
 
@@ -39,6 +40,7 @@ export class StorageNode {
   readonly address: string;
   readonly stub: StorageClient;
   readonly #wideStub: StorageClient | undefined;
+  readonly #lanes: Lanes | undefined;
   readonly #options: NodeOptions;
   readonly #stop = new AbortController();
   readonly #serving: Record<Need, boolean> = { read: false, write: false };
@@ -53,6 +55,7 @@ export class StorageNode {
     this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(NEAR_WINDOW));
     this.#wideStub =
       options.wideStreams && new StorageStub(options.address, channelCredentials(), channelOptions(FAR_WINDOW));
+    this.#lanes = options.wideStreams && new Lanes(options.address);
     this.#following = this.#follow();
   }
 
@@ -66,8 +69,12 @@ export class StorageNode {
     return this.#minChunkBytes;
   }
 
-  /** The channel for one stream of bytes; call `done` when it is over. */
-  openStream(): { stub: StorageClient; done: () => void } {
+  /**
+   * The channel for one stream of bytes; call `done` when it is over. `striped`: it is one of many that are read side by
+   * side, as fast as they come.
+   */
+  openStream(striped = false): { stub: StorageClient; done: () => void } {
+    if (striped && this.#lanes) return this.#lanes.take();
     const done = this.#wideStub && this.#options.wideStreams?.take();
     return this.#wideStub && done ? { stub: this.#wideStub, done } : { stub: this.stub, done: () => {} };
   }
@@ -105,6 +112,7 @@ export class StorageNode {
     this.#stop.abort();
     this.stub.close();
     this.#wideStub?.close();
+    this.#lanes?.close();
     await this.#following;
   }
 

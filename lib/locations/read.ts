@@ -2,14 +2,16 @@
  * Reading one blob from whichever location can give it.
  *
  * Bytes are named by their digest, so every location has the same ones: when a location fails, reading goes on at the
- * next, at the byte where it stopped, and the client notices nothing.
+ * next, at the byte where it stopped, and the client notices nothing. One that this region still lacks is read from the
+ * copy that is being made of it, if that can be had (crossing.ts).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../oci/digest.js';
-import type { CallContext } from '../rpc/call.js';
 import { fail, isTransient } from '../rpc/errors.js';
+import type { Crossing, Crossings, Next } from './crossing.js';
 import type { Location } from './location.js';
 import type { Locations } from './locations.js';
+import type { StoreContext } from './store.js';
 
 /** No location could give the blob now. */
 export class BlobUnavailable extends Error {
@@ -31,10 +33,20 @@ export class BlobUnavailable extends Error {
   }
 }
 
-/** A blob that is being read, and from where. */
+/** A blob that is being read, and from where: a location, or the crossing to one. */
 export interface Opened {
   readonly location: string;
   readonly bytes: AsyncIterable<Buffer>;
+}
+
+/** A part of it; `mayEnd`: what is missing at its end is to be had elsewhere, and nothing has failed. */
+interface OpenedPart extends Opened {
+  readonly mayEnd: boolean;
+}
+
+/** A read and what it has found out. */
+interface Reading extends ReadRequest {
+  readonly crossing: Crossing | undefined;
 }
 
 export interface ReadRequest {
@@ -46,7 +58,9 @@ export interface ReadRequest {
   readonly holders: readonly string[];
   /** The part that is wanted; `offset + length` is within the size. */
   readonly range: { readonly offset: number; readonly length: number };
-  readonly context: CallContext;
+  readonly context: StoreContext;
+  /** Where reads share the way from other regions; absent: each goes it alone. */
+  readonly crossings?: Crossings | undefined;
   /** Hears of each location whose copy has another size than the blob. */
   readonly onDamaged?: (location: string) => void;
 }
@@ -65,24 +79,25 @@ const LOOK_AGAIN_MS = 250;
  */
 export async function readBlob(request: ReadRequest): Promise<Opened> {
   const { offset, length } = request.range;
-  const first = await openPatiently(request, offset, length);
-  return { location: first.location, bytes: bytesOf(request, first.bytes) };
+  const reading = { ...request, crossing: request.crossings?.for(request) };
+  const first = await openPatiently(reading, offset, length);
+  return { location: first.location, bytes: bytesOf(reading, first) };
 }
 
-async function* bytesOf(request: ReadRequest, opened: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* bytesOf(request: Reading, opened: OpenedPart): AsyncGenerator<Buffer> {
   let at = request.range.offset;
   const end = at + request.range.length;
   let source = opened;
   let failures = 0;
   while (true) {
     try {
-      for await (const piece of source) {
+      for await (const piece of source.bytes) {
         at += piece.length;
         failures = 0;
         yield piece;
       }
       if (at >= end) return;
-      throw fail.corrupt(request.digest, `the stream ended ${end - at} bytes early`);
+      if (!source.mayEnd) throw fail.corrupt(request.digest, `the stream ended ${end - at} bytes early`);
     } catch (error) {
       if (request.context.signal?.aborted || ++failures > ROUNDS_WITHOUT_PROGRESS) throw error;
     }
@@ -91,7 +106,7 @@ async function* bytesOf(request: ReadRequest, opened: AsyncIterable<Buffer>): As
 }
 
 /** Opens the blob as soon as a location answers; at once when all of them answer that they cannot give it. */
-async function openPatiently(request: ReadRequest, offset: number, length: number): Promise<Opened> {
+async function openPatiently(request: Reading, offset: number, length: number): Promise<OpenedPart> {
   const deadline = Date.now() + PATIENCE_MS;
   while (true) {
     try {
@@ -105,10 +120,10 @@ async function openPatiently(request: ReadRequest, offset: number, length: numbe
   }
 }
 
-async function reopen(request: ReadRequest, offset: number, length: number): Promise<AsyncIterable<Buffer>> {
+async function reopen(request: Reading, offset: number, length: number): Promise<OpenedPart> {
   for (let round = 1; ; round++) {
     try {
-      return (await open(request, offset, length)).bytes;
+      return await open(request, offset, length);
     } catch (error) {
       if (request.context.signal?.aborted || round === ROUNDS_WITHOUT_PROGRESS) throw error;
       await sleep(PAUSE_MS * round * (0.5 + Math.random()));
@@ -116,11 +131,16 @@ async function reopen(request: ReadRequest, offset: number, length: number): Pro
   }
 }
 
-async function open(request: ReadRequest, offset: number, length: number): Promise<Opened> {
+async function open(request: Reading, offset: number, length: number): Promise<OpenedPart> {
+  const { crossing } = request;
+  const next: Next = (await crossing?.next(offset, length)) ?? { kind: 'stored', limit: length };
+  if (next.kind === 'crossing') return { location: next.target, bytes: next.bytes, mayEnd: true };
+  const { limit } = next;
   const attempts: { location: string; error: unknown }[] = [];
-  for (const location of request.locations.forReading(request.holders)) {
+  for (const location of request.locations.forReading(crossing?.holders ?? request.holders)) {
     try {
-      return { location: location.name, bytes: await openAt(location, request, offset, length) };
+      const bytes = await openAt(location, request, offset, limit);
+      return { location: location.name, bytes, mayEnd: limit < length };
     } catch (error) {
       if (request.context.signal?.aborted) throw error;
       attempts.push({ location: location.name, error });

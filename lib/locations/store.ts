@@ -17,6 +17,7 @@ import { cancelCall } from '../rpc/cancel.js';
 import { FRAME_BYTES } from '../rpc/channel.js';
 import { fail, fromServiceError, fromStatusMessage, hasReason, type StatusError } from '../rpc/errors.js';
 import { messageWriter, readMessages } from '../rpc/stream.js';
+import { nextInTime } from './silence.js';
 
 /** Bytes of an upload that survive the node, and the opaque session with which any node goes on after them. */
 export interface Checkpoint {
@@ -48,8 +49,11 @@ export interface Route {
   anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
   /** Runs `operation` on one node, once: its input cannot be had a second time. */
   oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
-  /** As `anyNode`, for a read whose bytes come after the operation has resolved: it calls `done` when they are over. */
-  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>): Promise<T>;
+  /**
+   * As `anyNode`, for a read whose bytes come after the operation has resolved: it calls `done` when they are over.
+   * `striped`: it is one of many that are read side by side.
+   */
+  stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped?: boolean): Promise<T>;
 }
 
 /** A route that always leads to one node. */
@@ -67,6 +71,9 @@ const STALL_MS = 2_000;
 /** A body that nobody begins to read is given up after this time. */
 const UNREAD_MS = 30_000;
 
+/** Data of one message of an upload: the most that a node takes. Each waits for the one before it. */
+const APPEND_BYTES = 2 * FRAME_BYTES;
+
 /** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
 const LONG_DEADLINE_MS = 10 * 60_000;
 
@@ -74,6 +81,8 @@ const LONG_DEADLINE_MS = 10 * 60_000;
 export interface StoreContext extends CallContext {
   /** Calls with the same word go to the same node while it lives: an upload's node has its running hash. */
   readonly affinity?: string | undefined;
+  /** Whether this is one of many reads side by side, each taken in as fast as it comes: they share many connections. */
+  readonly striped?: boolean;
 }
 
 type Context = StoreContext | AbortSignal | undefined;
@@ -114,11 +123,11 @@ export class RemoteStore {
   /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
+    const { signal, striped, ...rest } = asContext(context);
     return this.#route.stream(async (stub, done) => {
-      const { signal, ...rest } = asContext(context);
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
-      const first = await nextInTime(messages, () => cancelCall(call));
+      const first = await nextInTime(messages, STALL_MS, () => cancelCall(call));
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
       const unread = setTimeout(() => {
@@ -131,7 +140,7 @@ export class RemoteStore {
         try {
           if (firstData.length > 0) yield firstData;
           while (true) {
-            const next = await nextInTime(messages, () => cancelCall(call));
+            const next = await nextInTime(messages, STALL_MS, () => cancelCall(call));
             if (next.done) return;
             if (next.value.data.length > 0) yield next.value.data;
           }
@@ -141,7 +150,7 @@ export class RemoteStore {
         }
       }
       return { size, bytes: bytes() };
-    });
+    }, striped);
   }
 
   /** On the wire a limit of 0 means all: an empty range is answered here, with the same checks. */
@@ -152,10 +161,11 @@ export class RemoteStore {
     return { size, bytes: (async function* () {})() };
   }
 
-  /** Reads small blobs (≤ 1 MiB each) in one round trip; the answers are in the order asked. */
+  /** Reads small blobs (≤ 1 MiB each) in one round trip; the answers are in the order asked. Many may run side by side. */
   async readBatch(digests: Digest[], context?: Context): Promise<BatchItem<Buffer>[]> {
-    const answer = await this.#route.anyNode('read', stub =>
-      callUnary(stub.batchReadBlobs.bind(stub), { digests }, asContext(context), 60_000),
+    const answer = await this.#route.stream(
+      (stub, done) => callUnary(stub.batchReadBlobs.bind(stub), { digests }, asContext(context), 60_000).finally(done),
+      true,
     );
     if (answer.blobs.length !== digests.length)
       throw fail.corrupt('a batch', 'the node answered another number of blobs');
@@ -316,27 +326,11 @@ async function pump(
         return { error };
       }
       if (next.done) return undefined;
-      for (let at = 0; at < next.value.length; at += FRAME_BYTES)
-        await write(next.value.subarray(at, at + FRAME_BYTES));
+      for (let at = 0; at < next.value.length; at += APPEND_BYTES)
+        await write(next.value.subarray(at, at + APPEND_BYTES));
     }
   } finally {
     // Not awaited: a generator that is stuck in `next` would never answer.
     void iterator.return?.().catch(() => {});
-  }
-}
-
-/** The iterator's next message, or a failure if the node is silent for too long. */
-async function nextInTime<T>(messages: AsyncGenerator<T>, giveUp: () => void): Promise<IteratorResult<T>> {
-  let silent = false;
-  const timer = setTimeout(() => {
-    silent = true;
-    giveUp();
-  }, STALL_MS);
-  try {
-    return await messages.next();
-  } catch (error) {
-    throw silent ? fail.deadline(`no data for ${STALL_MS} ms`) : error;
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -32,6 +32,45 @@ export interface Job extends Lease {
   readonly traceId: string | undefined;
 }
 
+/** The rows that are claimed together: the table holds many queues, and a claim looks at none but its own. */
+export interface Queue {
+  /** Where to. */
+  readonly target: string;
+  /** A location that has the blobs; undefined: none that is known. They may be copied from another one that has them. */
+  readonly source: string | undefined;
+  /** Blobs that do not travel in a batch with others. */
+  readonly large: boolean;
+}
+
+/** A queue, and how much may be claimed from it. */
+export interface QueueRoom extends Queue {
+  /** The most rows. */
+  readonly rows: number;
+  /** No more rows once the blobs come to so many bytes. */
+  readonly bytes: number;
+}
+
+/** What became of a look for rows that are filed under a source that is away. */
+export interface Refiled {
+  /** The last row that was looked at; undefined: there are no more. */
+  readonly last: string | undefined;
+  readonly moved: number;
+}
+
+/** What is still to be copied. */
+export interface Backlog {
+  readonly locations: readonly {
+    readonly location: string;
+    /** Copies that are missing there. */
+    readonly blobs: number;
+    readonly bytes: number;
+    /** How long ago the one that is missing longest became necessary; 0 if none is missing. */
+    readonly oldestSeconds: number;
+  }[];
+  /** Changes of where blobs must be whose difference is still being queued. */
+  readonly requeues: number;
+}
+
 /** A copy that is done. */
 export interface Completed {
   readonly id: string;
@@ -74,20 +113,14 @@ export class Replication {
   }
 
   /**
-   * Claims up to `limit` copies that are due, for any of the locations, of blobs of `minSize` to `maxSize` bytes. Of
-   * those that wait, the longest waiting first.
+   * Claims copies that are due in these queues, at most as many of each as it has room for: by priority, then the longest
+   * waiting first. What it costs does not depend on how long the queue is.
    */
-  async claim(
-    targets: readonly string[],
-    { limit, minSize, maxSize }: { limit: number; minSize: number; maxSize: number },
-  ): Promise<Job[]> {
+  async claim(queues: readonly QueueRoom[]): Promise<Job[]> {
     const rows = await this.#db.query(
-      `with due as (
-         select r.id from replication r join imagestorage s on s.id = r.storage_id and s.image_size between $3 and $4
-          where r.location_id in (select id from imagestoragelocation where name = any ($1)) and r.next_attempt_at <= now()
-          order by r.priority desc, r.next_attempt_at limit $2 for update of r skip locked)
-       ${claimFor('$5')}`,
-      [targets, limit, minSize, maxSize, this.#worker],
+      `with due as (select id from due_replication($1, $2, $3, $4, $5) d (id))
+       ${claimFor('$6')}`,
+      [...queueColumns(queues), queues.map(queue => queue.rows), queues.map(queue => queue.bytes), this.#worker],
     );
     return rows.map(asJob);
   }
@@ -99,15 +132,15 @@ export class Replication {
          select r.id from replication r
           where r.storage_id = (select id from imagestorage where content_checksum = $1)
             and r.location_id = (select id from imagestoragelocation where name = $2)
-            and (r.lease_token is null or r.next_attempt_at <= now()) 
-            for update of r skip locked)
+            and (r.lease_token is null or r.next_attempt_at <= now())
+          for update of r skip locked)
        ${claimFor('$3')}`,
       [digest, target, this.#worker],
     );
     const [row] = rows;
     if (row) return { kind: 'claimed', job: asJob(row) };
     const [other] = await this.#db.query(
-      `select w.address from replication r left join worker w on w.id = r.worker_id and w.lease_until > now()
+      `select w.address from replication r left join living_worker w on w.id = r.worker_id
         where r.storage_id = (select id from imagestorage where content_checksum = $1)
           and r.location_id = (select id from imagestoragelocation where name = $2)`,
       [digest, target],
@@ -116,15 +149,51 @@ export class Replication {
     return other ? { kind: 'busy', worker: optional(other, 'address', asText) } : { kind: 'unknown' };
   }
 
-  /** How long, in milliseconds, until the next copy for these locations is due; undefined if there is none. */
-  async nextDueMs(targets: readonly string[]): Promise<number | undefined> {
+  /** In how many milliseconds the next copy in these queues is due that is not due yet; undefined if there is none. */
+  async nextDueMs(queues: readonly Queue[]): Promise<number | undefined> {
     const [row] = await this.#db.query(
-      `select greatest(0, extract(epoch from next_attempt_at - now()) * 1000)::bigint as ms from replication
-        where location_id in (select id from imagestoragelocation where name = any ($1)) order by next_attempt_at limit 1`,
-      [targets],
+      `select greatest(0, ceil(extract(epoch from due - now()) * 1000))::bigint as ms
+         from next_replication($1, $2, $3) n (due) where due is not null`,
+      queueColumns(queues),
       { repeatable: true },
     );
-    return row && asSize(row.ms);
+    return row && optional(row, 'ms', asNumber);
+  }
+
+  /**
+   * Looks at the next `limit` rows after `after`: what is filed under a source that is in none of these queues, and could
+   * come from one that is, is filed there, under the first. Answers where it stopped, or undefined at the end.
+   */
+  async refile(queues: readonly Queue[], after: string, limit: number): Promise<Refiled> {
+    const [row] = await this.#db.query(
+      'select last, moved from refile_replication($1, $2, $3, $4, $5)',
+      [...queueColumns(queues), after, limit],
+      { repeatable: true },
+    );
+    return { last: row && optional(row, 'last', asText), moved: asSize(row?.moved) };
+  }
+
+  /** What is still to be done, for each location; and how many changes of the requirements are still to be queued. */
+  async backlog(): Promise<Backlog> {
+    const rows = await this.#db.query(
+      `select l.name, coalesce(r.blobs, 0) as blobs, coalesce(r.bytes, 0) as bytes,
+              coalesce(extract(epoch from now() - r.oldest), 0)::float8 as age, (select count(*) from requeue) as requeues
+         from imagestoragelocation l
+         left join (select location_id, count(*) as blobs, sum(size)::bigint as bytes, min(created_at) as oldest
+                      from replication group by location_id) r on r.location_id = l.id
+        order by l.name`,
+      [],
+      { repeatable: true },
+    );
+    return {
+      requeues: asSize(rows[0]?.requeues ?? 0),
+      locations: rows.map(row => ({
+        location: asText(row, 'name'),
+        blobs: asSize(row.blobs),
+        bytes: asSize(row.bytes),
+        oldestSeconds: Math.max(0, Number(row.age)),
+      })),
+    };
   }
 
   /** Renews claims. Answers those that are still held. */
@@ -156,12 +225,16 @@ export class Replication {
     return rows.map(row => ({ id: asText(row, 'id'), lagMs: asSize(row.lag_ms) }));
   }
 
-  /** Postpones a copy that did not succeed. It is never dropped. */
-  async postpone(lease: Lease, delayMs: number, reason: string): Promise<void> {
+  /**
+   * Postpones a copy that did not succeed. It is never dropped. `counts` false: it was no try of this copy, since a
+   * location was away altogether.
+   */
+  async postpone(lease: Lease, delayMs: number, reason: string, counts = true): Promise<void> {
     await this.#db.query(
-      `update replication set next_attempt_at = now() + $3 * interval '1 millisecond', last_error = $4, lease_token = null
+      `update replication set next_attempt_at = now() + $3 * interval '1 millisecond', last_error = $4, lease_token = null,
+              attempts = greatest(0, attempts - case when $5 then 0 else 1 end)
         where id = $1 and lease_token = $2`,
-      [lease.id, lease.token, delayMs, reason.slice(0, 1_000)],
+      [lease.id, lease.token, delayMs, reason.slice(0, 1_000), counts],
     );
   }
 
@@ -191,6 +264,14 @@ export class Replication {
 function columns(leases: readonly Lease[]): [ids: string[], tokens: string[]] {
   const sorted = leases.toSorted((a, b) => Number(a.id) - Number(b.id));
   return [sorted.map(lease => lease.id), sorted.map(lease => lease.token)];
+}
+
+function queueColumns(queues: readonly Queue[]): [targets: string[], sources: string[], large: boolean[]] {
+  return [queues.map(queue => queue.target), queues.map(queue => queue.source ?? ''), queues.map(queue => queue.large)];
+}
+
+function asNumber(row: Row, column: string): number {
+  return asSize(row[column]);
 }
 
 function asJob(row: Row): Job {

@@ -19,6 +19,8 @@ export interface WorkerRow {
   readonly address: string;
   /** The locations that it is meant for. */
   readonly locations: readonly string[];
+  /** All locations that its configuration has: those it can take over. */
+  readonly knows: readonly string[];
 }
 
 /** What copying to a location may take, over all workers together; undefined is no limit. */
@@ -30,8 +32,12 @@ export interface Limits {
 /** One location, as the workers share it now. */
 export interface Share {
   readonly location: string;
-  /** How many living workers are meant for it; 0: it is taken over by all that live. */
+  /** No worker that is meant for it lives, nor has ended just now: those share it that know it. */
+  readonly orphaned: boolean;
+  /** How many living workers share it. */
   readonly workers: number;
+  /** This worker's place among them, from 0; undefined if it is none of them. */
+  readonly place: number | undefined;
   readonly limits: Limits;
 }
 
@@ -45,34 +51,51 @@ export class Workers {
   /** Says that this worker lives. */
   async announce(worker: WorkerRow): Promise<void> {
     await this.#db.query(
-      `insert into worker (id, address, locations, lease_until)
-       values ($1, $2, $3, now() + $4 * interval '1 millisecond')
+      `insert into worker (id, address, locations, knows, lease_until)
+       values ($1, $2, $3, $4, now() + $5 * interval '1 millisecond')
        on conflict (id) do update set lease_until = excluded.lease_until`,
-      [worker.id, worker.address, worker.locations, WORKER_LEASE_MS],
+      [worker.id, worker.address, worker.locations, worker.knows, WORKER_LEASE_MS],
       { repeatable: true },
     );
   }
 
-  /** Says that this worker ends; forgets those that have been dead for an hour. */
+  /**
+   * Says that this worker ends. Its locations are taken over when its lease would have run out: it may be restarting.
+   * Forgets those that have been dead for an hour.
+   */
   async leave(id: string): Promise<void> {
-    await this.#db.query(`delete from worker where id = $1 or lease_until < now() - interval '1 hour'`, [id]);
+    await this.#db.query(
+      `with forgotten as (delete from worker where lease_until < now() - interval '1 hour')
+       update worker set ended = true where id = $1`,
+      [id],
+      { repeatable: true },
+    );
   }
 
-  /** All locations, as they are shared out now. */
-  async shares(): Promise<Share[]> {
+  /** All locations, as they are shared out now, seen from worker `id`. */
+  async shares(id: string): Promise<Share[]> {
     const rows = await this.#db.query(
-      `select l.name, k.concurrency, k.bytes_per_second,
-              (select count(*) from worker w where w.lease_until > now() and l.name = any (w.locations)) as workers
-         from imagestoragelocation l left join locationlimit k on k.location_id = l.id order by l.name`,
-      [],
+      `select l.name, k.concurrency, k.bytes_per_second, o.orphaned,
+              cardinality(s.ids) as workers, array_position(s.ids, $1::uuid) - 1 as place
+         from imagestoragelocation l
+         left join locationlimit k on k.location_id = l.id
+         cross join lateral (
+           select not exists (select from worker w where w.lease_until > now() and l.name = any (w.locations)) as orphaned) o
+         cross join lateral (
+           select array(select w.id from living_worker w
+                         where l.name = any (case when o.orphaned then w.knows else w.locations end) order by w.id) as ids) s
+        order by l.name`,
+      [id],
       { repeatable: true },
     );
     return rows.map(row => ({
       location: asText(row, 'name'),
+      orphaned: row.orphaned === true,
       workers: asSize(row.workers),
+      place: optional(row, 'place', asNumber),
       limits: {
-        concurrency: optional(row, 'concurrency', asLimit),
-        bytesPerSecond: optional(row, 'bytes_per_second', asLimit),
+        concurrency: optional(row, 'concurrency', asNumber),
+        bytesPerSecond: optional(row, 'bytes_per_second', asNumber),
       },
     }));
   }
@@ -80,7 +103,7 @@ export class Workers {
   /** The addresses of the living workers that are meant for a location. */
   async addresses(location: string): Promise<string[]> {
     const rows = await this.#db.query(
-      'select address from worker where lease_until > now() and $1 = any (locations) order by id',
+      'select address from living_worker where $1 = any (locations) order by id',
       [location],
       { repeatable: true },
     );
@@ -102,6 +125,6 @@ export class Workers {
   }
 }
 
-function asLimit(row: Row, column: string): number {
+function asNumber(row: Row, column: string): number {
   return asSize(row[column]);
 }

@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import type { ProtoGrpcType as CrossingProto } from '../../proto/generated/crossing.js';
 import type { ProtoGrpcType as StorageProto } from '../../proto/generated/storage.js';
 
 const ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
@@ -18,3 +19,11 @@ const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProt
 
 /** The client class of `entrepot.storage.v1.Storage`. */
 export const StorageStub = storage.Storage;
+
+/** The definitions of crossing.proto. */
+export const crossingPackage: PackageDefinition = loadSync('entrepot/crossing/v1/crossing.proto', OPTIONS);
+
+const crossing = (loadPackageDefinition(crossingPackage) as unknown as CrossingProto).entrepot.crossing.v1;
+
+/** The client class of `entrepot.crossing.v1.Crossing`. */
+export const CrossingStub = crossing.Crossing;

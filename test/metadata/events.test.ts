@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
+import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
 import {
@@ -21,7 +22,6 @@ import {
 } from './rows.js';
 
 const test = suite('metadata: events');
-const everything = { limit: 10_000, minSize: 0, maxSize: Number.MAX_SAFE_INTEGER };
 let m: Metadata;
 
 test.before(async () => {
@@ -148,7 +148,7 @@ test('the last two blobs come at the same moment by two workers, in 20 interleav
   for (let round = 0; round < 20; round++) {
     const { repo, image } = await newImage(2);
     await put(m, repo, image, 'v1');
-    const [first, second] = await m.replication.claim(['eustorage'], everything);
+    const [first, second] = await claimAll(m.replication, 'eustorage');
     if (!first || !second) throw new Error('two copies were to be made');
     await Promise.all([slowCopy(one, first), slowCopy(two, second)]);
     assert.equal(await eventsOf(m, image), ['v1 eustorage', 'v1 usstorage'], `round ${round}, without any sweep`);
@@ -159,7 +159,7 @@ test('the push and the last copy at the same moment, in 20 interleavings: exactl
   const [pusher, worker] = [await session(m), await session(m)];
   for (let round = 0; round < 20; round++) {
     const { repo, image } = await newImage(1);
-    const [job] = await m.replication.claim(['eustorage'], everything);
+    const [job] = await claimAll(m.replication, 'eustorage');
     if (!job) throw new Error('a copy was to be made');
     await Promise.all([slowPut(pusher, repo, image), slowCopy(worker, job)]);
     await swept();
@@ -170,7 +170,7 @@ test('the push and the last copy at the same moment, in 20 interleavings: exactl
 test('neither the push nor the last copy sees the other: the sweep of those that wait for a short time finds it', async () => {
   const [pusher, worker] = [await session(m), await session(m)];
   const { repo, image } = await newImage(1);
-  const [job] = await m.replication.claim(['eustorage'], everything);
+  const [job] = await claimAll(m.replication, 'eustorage');
   await pusher.query('begin');
   await putIn(pusher, repo, image, 'v1');
   await worker.query('select complete_replication($1, $2)', [[job?.id], [job?.token]]);

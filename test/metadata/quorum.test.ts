@@ -1,6 +1,7 @@
 /** The write quorum: a tag moves only once enough locations hold everything that the image needs. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, twoRegions } from '../support/clients.js';
 import { suite } from '../support/suite.js';
 import {
@@ -87,7 +88,7 @@ test('only required locations count, and no more of them than a namespace has', 
 test('what a push waits for goes first, and at once though it was postponed; claims are left alone', async () => {
   const repo = newRepository();
   const [postponed, claimed] = [await pushed(m, repo), await pushed(m, repo)];
-  const jobs = await m.replication.claim(['eustorage'], { limit: 1_000, minSize: 0, maxSize: 1_000 });
+  const jobs = await claimAll(m.replication, 'eustorage');
   for (const job of jobs) if (job.digest !== claimed) await m.replication.postpone(job, 300_000, 'eu is away');
   const rows = () =>
     m.db.query(
@@ -103,7 +104,7 @@ test('what a push waits for goes first, and at once though it was postponed; cla
     assert.equal(after.find(row => row.digest === postponed)?.due, true);
     assert.equal(after.find(row => row.digest === claimed)?.free, false);
     // It fails again; the next push of the same image hastens it again.
-    for (const job of await m.replication.claim(['eustorage'], { limit: 9, minSize: 0, maxSize: 1_000 }))
+    for (const job of await claimAll(m.replication, 'eustorage'))
       await m.replication.postpone(job, 300_000, 'still away');
   }
   assert.equal(await queued(m, postponed), ['eustorage']);

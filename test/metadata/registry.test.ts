@@ -12,7 +12,13 @@ import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('metadata: registry');
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
-const EVERYTHING = { limit: 1_000, minSize: 0, maxSize: Number.MAX_SAFE_INTEGER };
+const US_TO_EU = {
+  target: 'eustorage',
+  source: 'usstorage',
+  large: false,
+  rows: 1_000,
+  bytes: Number.MAX_SAFE_INTEGER,
+};
 let m: Metadata;
 let counter = 0;
 
@@ -353,7 +359,7 @@ test('tags: listed in ASCII order, in pages; a deleted one is gone at once, its 
 
 test('replication: a claim fences out the one before it', async () => {
   const digest = await recorded(newRepository());
-  const mine = async () => (await m.replication.claim(['eustorage'], EVERYTHING)).find(job => job.digest === digest);
+  const mine = async () => (await m.replication.claim([US_TO_EU])).find(job => job.digest === digest);
   const first = await mine();
   if (!first) throw new Error('the copy was not claimed');
   assert.equal([first.sources, first.attempts], [['usstorage'], 1]);
@@ -380,9 +386,7 @@ test('replication: a claim fences out the one before it', async () => {
 test('replication: eight claimers at once never get the same copy', async () => {
   const repo = newRepository();
   const digests = await Promise.all(Array.from({ length: 100 }, () => recorded(repo)));
-  const claims = await Promise.all(
-    Array.from({ length: 8 }, () => m.replication.claim(['eustorage'], { ...EVERYTHING, limit: 30 })),
-  );
+  const claims = await Promise.all(Array.from({ length: 8 }, () => m.replication.claim([{ ...US_TO_EU, rows: 30 }])));
   const ids = claims.flat().map(job => job.id);
   assert.is(new Set(ids).size, ids.length);
   const claimed = new Set(claims.flat().map(job => job.digest));

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
+import { claimAll } from '../support/claims.js';
 import type { Metadata } from '../support/clients.js';
 import { atEnd } from '../support/suite.js';
 
@@ -85,7 +86,7 @@ export async function queued(m: Metadata, digest: Digest): Promise<string[]> {
 
 /** Claims every copy that is due, and records those of these blobs (of all, if absent) as made. */
 export async function copied(m: Metadata, target: string, only?: readonly Digest[]): Promise<void> {
-  const jobs = await m.replication.claim([target], { limit: 10_000, minSize: 0, maxSize: Number.MAX_SAFE_INTEGER });
+  const jobs = await claimAll(m.replication, target);
   const isWanted = (digest: Digest) => only?.includes(digest) ?? true;
   await m.replication.giveBack(jobs.filter(job => !isWanted(job.digest)));
   await m.replication.complete(jobs.filter(job => isWanted(job.digest)));

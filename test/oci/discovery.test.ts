@@ -1,10 +1,10 @@
-/** Finding what is there: referrers, tags and the catalog (distribution specification, "Content Discovery"). */
+/** Finding what is there: referrers, tags and the catalog (distribution specification, "Content Discovery"), and deleting it. */
 import * as assert from 'uvu/assert';
 import { codeOf, digestOf, type Gateway, type Stack, someBytes, startStack } from '../gateway/stack.js';
 import { imageManifestType } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
 
-const test = suite('OCI: content discovery');
+const test = suite('OCI: content discovery and management');
 const indexType = 'application/vnd.oci.image.index.v1+json';
 const sbom = 'application/vnd.example.sbom+json';
 const signature = 'application/vnd.example.signature';
@@ -233,6 +233,32 @@ test('Deleting Manifests: one that an index lists can be deleted, with a warning
   assert.is((await stack.client.request('HEAD', '/v2/children/manifests/v1')).status, 404);
   const last = await stack.client.request('DELETE', `/v2/children/manifests/${index.digest}`);
   assert.equal([last.status, last.headers.warning], [202, undefined]);
+});
+
+test('Deleting: the same content, deleted and pushed again at once, at two gateways in turn', async () => {
+  const bytes = Buffer.from('{}');
+  const digest = digestOf(bytes);
+  const body = Buffer.from(
+    JSON.stringify({
+      ...{ schemaVersion: 2, mediaType: imageManifestType, layers: [] },
+      config: { mediaType: 'application/vnd.oci.empty.v1+json', digest, size: 2 },
+    }),
+  );
+  for (let round = 0; round < 10; round++) {
+    const [here, there] = round % 2 ? [stack.client, other.client] : [other.client, stack.client];
+    await here.pushBlob('again', bytes);
+    await there.pushManifest('again', 'v1', body);
+    for (const path of ['manifests/v1', `manifests/${digestOf(body)}`, `blobs/${digest}`]) {
+      assert.is((await here.request('GET', `/v2/again/${path}`)).status, 200, `${round} ${path}`);
+    }
+    for (const path of [`manifests/${digestOf(body)}`, `blobs/${digest}`]) {
+      assert.is((await here.request('DELETE', `/v2/again/${path}`)).status, 202, `${round} ${path}`);
+      for (const client of [there, here]) {
+        assert.is((await client.request('HEAD', `/v2/again/${path}`)).status, 404, `${round} ${path}`);
+      }
+    }
+    assert.is((await there.request('HEAD', '/v2/again/manifests/v1')).status, 404);
+  }
 });
 
 test('Listing Tags: a repository without tags has an empty list; HEAD as GET', async () => {

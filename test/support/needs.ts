@@ -71,6 +71,9 @@ export const needs: readonly Need[] = [
     findCommand('go') !== undefined,
     'a third S3 server, which .ci/versitygw builds with Go',
   ),
+  listed('ip', 'ci', ['ip'], 'iproute2', false, 'an emulated long wire: network namespaces'),
+  listed('cc', 'ci', ['cc'], 'gcc', false, 'an emulated long wire: the program that carries its packets'),
+  listed('iperf3', 'ci', ['iperf3'], 'iperf3', false, 'what a long wire can carry'),
   listed('docker-registry', 'ci', ['docker-registry'], 'docker-registry', false, 'speed beside another registry'),
 ];
 

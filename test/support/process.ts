@@ -21,6 +21,8 @@ export interface ProcessOptions {
   /** Added to this process's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** The command that runs it, if it is to run in a network of its own (test/wan). It must become the process. */
+  readonly through?: readonly string[];
   /** Asked again and again until it answers true; may throw while it cannot know yet. Absent: ready at once. */
   readonly ready?: (process: StartedProcess) => Promise<boolean>;
   /** Default 20 s. */
@@ -50,20 +52,18 @@ export interface StartedProcess extends AsyncDisposable {
 /** Starts a process and waits until it is ready; if it ends before, or never is, the error holds its log. */
 export async function startProcess(options: ProcessOptions): Promise<StartedProcess> {
   const name = options.name ?? options.script.split('/')[0] ?? options.script;
-  const child = spawn(
-    process.execPath,
-    ['--enable-source-maps', join(distFolder, options.script), ...(options.args ?? [])],
-    {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      cwd: options.cwd,
-      env: {
-        ...process.env,
-        ENTREPOT_STOP_WITH_STDIN: '1',
-        ...(await configEnv(options.config)),
-        ...options.env,
-      },
+  const command = [process.execPath, '--enable-source-maps', join(distFolder, options.script)];
+  const [program = '', ...parameters] = [...(options.through ?? []), ...command, ...(options.args ?? [])];
+  const child = spawn(program, parameters, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: {
+      ...process.env,
+      ENTREPOT_STOP_WITH_STDIN: '1',
+      ...(await configEnv(options.config)),
+      ...options.env,
     },
-  );
+  });
   const started = wrap(name, child);
   atEnd(() => started.stop());
   if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 20_000);

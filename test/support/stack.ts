@@ -25,11 +25,13 @@ import { temporaryFolder } from './tmp.js';
 
 export type PartName = Exclude<PortName, 'postgres'>;
 
+type ConfigKeys = Readonly<Record<string, unknown>>;
+
 export interface StackOptions {
   /** The parts to start at first; all of them if absent. */
   readonly parts?: readonly PartName[];
-  /** Added to config.yaml. */
-  readonly config?: Readonly<Record<string, unknown>>;
+  /** Added to config.yaml, or made from what it would be. */
+  readonly config?: ConfigKeys | ((base: ConfigKeys) => ConfigKeys);
   /** Added to every process's environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -41,7 +43,7 @@ export interface Stack {
   readonly us: string;
   readonly eu: string;
   /** What the processes have as config.yaml. */
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: ConfigKeys;
   /** The folder of a location's storage. */
   storagePath(location: string): string;
   /** A running part. Throws if it does not run. */
@@ -67,7 +69,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const ports = Object.fromEntries(portNames.map((name, index) => [name, numbers[index]])) as unknown as Ports;
   const storagePath = (location: string) => join(folder, location);
   for (const { location } of regions) await mkdir(storagePath(location));
-  const config = {
+  const base: ConfigKeys = {
     DB_URI: database.url,
     DISTRIBUTED_STORAGE_CONFIG: Object.fromEntries(
       regions.map(({ location }) => [location, ['LocalStorage', { storage_path: storagePath(location) }]]),
@@ -78,8 +80,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       regions.map(({ location, name }) => [location, { nodes: [`127.0.0.1:${ports[`storage-proxy-${name}`]}`] }]),
     ),
     ENTREPOT_ANONYMOUS_ACCESS: 'push',
-    ...options.config,
   };
+  const config = { ...base, ...(typeof options.config === 'function' ? options.config(base) : options.config) };
   const parts = kinds.flatMap(kind => partsOf(kind, ports)) as (Part & { name: PartName })[];
   const running = new Map<PartName, StartedProcess>();
   const sqlPool = new pg.Pool({ connectionString: database.url, max: 2 });

@@ -8,6 +8,7 @@ import { RedisSink } from '../../worker/events/redis-sink.js';
 import { EventSweep } from '../../worker/events/sweep.js';
 import { Requeuing } from '../../worker/requeue/requeuing.js';
 import { imageOf, newRepository, pushed, put, putIn, queued, session } from '../metadata/rows.js';
+import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, quiet } from '../support/clients.js';
 import { freePort } from '../support/ports.js';
 import { startRedis } from '../support/redis.js';
@@ -41,9 +42,9 @@ test('a change is queued at the start, and when it is told of another', async ()
 test('an image that became whole unseen is found', async () => {
   const repo = newRepository();
   const image = imageOf([await pushed(m, repo)]);
-  const [job] = await m.replication
-    .claim(['eustorage'], { limit: 99, minSize: 0, maxSize: 99 })
-    .then(jobs => jobs.filter(each => each.digest === image.facts.blobs[0]));
+  const [job] = await claimAll(m.replication, 'eustorage').then(jobs =>
+    jobs.filter(each => each.digest === image.facts.blobs[0]),
+  );
   const pusher = await session(m);
   await pusher.query('begin');
   await putIn(pusher, repo, image, 'v1');

@@ -7,10 +7,13 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
+import { Metrics } from '../../lib/telemetry/metrics.js';
+import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
+import { Throttle } from '../../worker/replicate/throttle.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
-import { suite } from '../support/suite.js';
+import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('worker: replication', { timeoutMs: 60_000 });
 const repository = parseRepository('team/app');
@@ -226,9 +229,19 @@ test('no more batches of small blobs run at a time than there are slots, and tho
     await sleep(50);
     return writeBatch(...request).finally(() => running--);
   };
+  const crossings = new Crossings();
+  atEnd(() => crossings.close());
   const run = () =>
     new Replicator({
-      ...{ replication: metadata.replication, locations, targets: ['eustorage'], concurrency: 2, log: quiet },
+      ...{
+        replication: metadata.replication,
+        locations,
+        concurrency: 2,
+        crossings,
+        metrics: new Metrics(),
+        log: quiet,
+      },
+      roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
     });
   const first = run();
   while (most === 0) await sleep(5);

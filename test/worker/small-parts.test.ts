@@ -58,19 +58,27 @@ test('batches keep every job once, are for one target each, and fit into a messa
 test('of many checkpoints the last one is always saved, one at a time, though a save fails', async () => {
   const saved: number[] = [];
   let inFlight = 0;
-  const keeper = new CheckpointKeeper(async ({ offset }) => {
+  let known = 0;
+  const save = async ({ offset }: { offset: number }) => {
     assert.is(++inFlight, 1);
     await new Promise(resolve => setTimeout(resolve, 1));
     inFlight--;
     saved.push(offset);
     return true;
+  };
+  const keeper = new CheckpointKeeper(save, offset => {
+    known = offset;
   });
   for (let offset = 1; offset <= 100; offset++) keeper.note({ offset, session: Buffer.alloc(0) });
   await keeper.close();
   assert.is(saved.at(-1), 100);
-  const failing = new CheckpointKeeper(async () => {
-    throw new Error('the database is away');
-  });
+  assert.is(known, 100);
+  const failing = new CheckpointKeeper(
+    async () => {
+      throw new Error('the database is away');
+    },
+    () => assert.unreachable('nothing was saved'),
+  );
   failing.note({ offset: 1, session: Buffer.alloc(0) });
   await failing.close();
 });

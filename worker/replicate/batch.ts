@@ -14,8 +14,8 @@ import type { HeldJob } from './leases.js';
 export const SMALL_BLOB_BYTES = 1024 * 1024;
 
 /** The most that a batch may carry, by the storage contract. */
-const BATCH_BYTES = 3 * 1024 * 1024;
-const BATCH_BLOBS = 500;
+export const BATCH_BYTES = 3 * 1024 * 1024;
+export const BATCH_BLOBS = 500;
 
 /** What became of a job. */
 export interface Outcome {
@@ -24,6 +24,8 @@ export interface Outcome {
   readonly error: unknown;
   /** The locations whose copy turned out not to be what the digest says. */
   readonly damaged: readonly string[];
+  /** Bytes that came from the sources for it, those that came twice counted twice; absent for a blob of a batch. */
+  readonly readBytes?: number;
 }
 
 /** Divides jobs into batches, each for one target and within the contract's limits. */
@@ -46,14 +48,19 @@ export function intoBatches(jobs: readonly HeldJob[]): HeldJob[][] {
   return batches;
 }
 
-/** Copies one batch to its target. Never throws: each job has an outcome of its own. */
+/**
+ * Copies one batch to its target. Never throws: each job has an outcome of its own. `onFetched` hears of the bytes as
+ * soon as they are here.
+ */
 export async function copyBatch(
   locations: Locations,
   target: Location,
   jobs: readonly HeldJob[],
   signal: AbortSignal,
+  onFetched: (digest: Digest, bytes: Buffer) => void = () => {},
 ): Promise<Outcome[]> {
   const { found, errors, damaged } = await fetchBlobs(locations, jobs, signal);
+  for (const [digest, bytes] of found) onFetched(digest, bytes);
   const ready = jobs.filter(job => found.has(job.digest));
   if (ready.length > 0) {
     const blobs = ready.map(job => ({ digest: job.digest, data: found.get(job.digest) ?? Buffer.alloc(0) }));

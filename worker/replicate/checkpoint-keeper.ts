@@ -1,41 +1,42 @@
-/** Writes the newest of many checkpoints to the database now and then: one write at a time, the last one always. */
+/** Writes the newest of many checkpoints to the database: one write at a time, the next as soon as there is a newer one. */
 import type { Checkpoint } from '../../lib/locations/store.js';
-
-/** A copy that is cut off repeats at most what came in this time. */
-const SAVE_EVERY_MS = 2_000;
 
 export class CheckpointKeeper {
   readonly #save: (checkpoint: Checkpoint) => Promise<boolean>;
+  readonly #onSaved: (offset: number) => void;
   #newest: Checkpoint | undefined;
   #saving: Promise<void> | undefined;
-  #savedAt = Date.now();
 
-  constructor(save: (checkpoint: Checkpoint) => Promise<boolean>) {
+  /** `save` answers false if the claim is lost. `onSaved` hears how far a crash can no longer throw the copy back. */
+  constructor(save: (checkpoint: Checkpoint) => Promise<boolean>, onSaved: (offset: number) => void) {
     this.#save = save;
+    this.#onSaved = onSaved;
   }
 
-  /** Takes note of a checkpoint; saves it if the last one was saved a while ago. */
+  /** Takes note of a checkpoint, and saves it unless a newer one comes before its turn does. */
   note(checkpoint: Checkpoint): void {
     this.#newest = checkpoint;
-    if (!this.#saving && Date.now() - this.#savedAt >= SAVE_EVERY_MS) this.#saving = this.#saveNewest();
+    this.#saving ??= this.#saveAll();
   }
 
-  /** Saves what is not saved yet. Never throws: a checkpoint that is lost costs time, not bytes. */
+  /** Resolves when the last one is saved. Never throws: a checkpoint that is lost costs time, not bytes. */
   async close(): Promise<void> {
     await this.#saving;
-    await this.#saveNewest();
+    if (this.#newest) await this.#saveAll();
   }
 
-  async #saveNewest(): Promise<void> {
-    const checkpoint = this.#newest;
-    this.#newest = undefined;
-    try {
-      if (checkpoint) await this.#save(checkpoint);
-    } catch {
-      this.#newest ??= checkpoint;
-    } finally {
-      this.#savedAt = Date.now();
-      this.#saving = undefined;
+  async #saveAll(): Promise<void> {
+    while (this.#newest) {
+      const checkpoint = this.#newest;
+      this.#newest = undefined;
+      try {
+        if (await this.#save(checkpoint)) this.#onSaved(checkpoint.offset);
+      } catch {
+        // The next checkpoint is the next try.
+        this.#newest ??= checkpoint;
+        break;
+      }
     }
+    this.#saving = undefined;
   }
 }

@@ -7,20 +7,29 @@
  */
 import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
-import { BlobUnavailable, readBlob } from '../../lib/locations/read.js';
+import { BlobUnavailable } from '../../lib/locations/read.js';
 import type { Checkpoint, StoreContext } from '../../lib/locations/store.js';
+import { StripedRead } from '../../lib/locations/striped.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import { fail, hasReason, StatusError } from '../../lib/rpc/errors.js';
+import type { Crossing } from '../crossing/crossing.js';
 import { CheckpointKeeper } from './checkpoint-keeper.js';
 import type { HeldJob } from './leases.js';
+import type { Throttle } from './throttle.js';
 
 export interface LargeCopy {
   readonly locations: Locations;
   readonly replication: Replication;
   readonly target: Location;
   readonly job: HeldJob;
+  /** Where the bytes can be followed on their way. */
+  readonly crossing: Crossing;
+  /** What the target may take. */
+  readonly throttle: Throttle;
   /** Sources whose copy did not look right, though another one's could be had. Filled while copying. */
   readonly suspects: Set<string>;
+  /** Bytes that came from the sources, those that came twice counted twice. Added to while copying. */
+  readBytes: number;
 }
 
 /** Copies the blob; resolves once the target has it, verified. */
@@ -38,36 +47,56 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
   await copyFrom(copy, await target.store.begin({ digest: job.digest }, contextOf(job)));
 }
 
-async function copyFrom(
-  { job, target, locations, replication, suspects }: LargeCopy,
-  start: Checkpoint,
-): Promise<void> {
+async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
+  const { job, target, replication, throttle, crossing } = copy;
   const context = contextOf(job);
   let last = start;
   if (start.offset < job.size) {
-    const { bytes } = await readBlob({
-      locations,
-      digest: job.digest,
-      size: job.size,
-      holders: job.sources.filter(source => source !== target.name),
-      range: { offset: start.offset, length: job.size - start.offset },
-      context,
-      onDamaged: location => suspects.add(location),
-    });
-    const keeper = new CheckpointKeeper(checkpoint => replication.checkpoint(job, checkpoint));
+    const reads: StripedRead[] = [];
+    const open = async (offset: number) => {
+      const read = openSource(copy, offset);
+      reads.push(read);
+      return read.bytes();
+    };
+    const keeper = new CheckpointKeeper(
+      checkpoint => replication.checkpoint(job, checkpoint),
+      offset => {
+        for (const read of reads) read.kept(offset);
+      },
+    );
+    const bytes = crossing.through(start.offset, open);
     try {
       last = await target.store.append(
         start.session,
-        bytes,
+        throttle.meter(bytes, context.signal, () => crossing.isFollowed),
         checkpoint => keeper.note(checkpoint),
         context,
         start.offset,
       );
     } finally {
+      for (const read of reads) {
+        read.close();
+        copy.readBytes += read.readBytes;
+      }
       await keeper.close();
     }
   }
   await target.store.commit(last.session, job.digest, context);
+}
+
+/** The blob's bytes from an offset on, from whichever sources can give them. */
+function openSource({ job, target, locations, suspects }: LargeCopy, from: number): StripedRead {
+  return new StripedRead({
+    locations,
+    digest: job.digest,
+    size: job.size,
+    from,
+    holders: job.sources.filter(source => source !== target.name),
+    context: contextOf(job),
+    onDamaged: location => suspects.add(location),
+    budget: locations.readAhead,
+    transient: true,
+  });
 }
 
 /** Whether the target has the blob already, without a placement: hashed there, since nobody vouches for it. */

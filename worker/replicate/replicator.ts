@@ -1,56 +1,93 @@
 /**
  * Turns "this blob must also be there" into done.
  *
- * A loop claims what is due for this worker's locations, small blobs by the hundred and large ones one for each free
- * slot, and starts their copies as slots are free: that bounds the memory that they take together; it sleeps when there is nothing to do or no slot is free, and wakes when a gateway
- * says that something was queued, when a slot becomes free, when a postponed copy is due, and every few seconds anyway.
+ * A loop claims what is due, from the queues that have slots free (slots.ts) and whose two locations can be used now, and
+ * starts the copies. It sleeps when there is nothing to do, and wakes when a gateway says that something was queued, when
+ * a slot becomes free, when a location can be used again, when a postponed copy is due, and every few seconds anyway.
  */
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
-import type { Job, Replication } from '../../lib/metadata/replication.js';
-import { retryDelayMs } from './backoff.js';
-import { copyBatch, intoBatches, type Outcome, SMALL_BLOB_BYTES } from './batch.js';
-import { copyLarge, findDamaged } from './large.js';
+import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
+import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { Crossings } from '../crossing/crossings.js';
+import { intoBatches } from './batch.js';
+import { Copies } from './copies.js';
+import { HealthWatch } from './health-watch.js';
 import { type HeldJob, Leases } from './leases.js';
+import { Outcomes } from './outcomes.js';
+import { idleQueues, roomsIn, type Usable, usableQueues } from './queues.js';
+import { Refiler } from './refiler.js';
+import type { Target } from './roster.js';
+import { type QueueSlots, Slots } from './slots.js';
+import { divide } from './sources.js';
+import { Throttle } from './throttle.js';
 import { Wake } from './wake.js';
 
 const POLL_MS = 5_000;
-
-/** Small blobs claimed at a time. */
-const SMALL_AT_ONCE = 500;
+const SHORTEST_SLEEP_MS = 20;
 
 export interface ReplicatorOptions {
   readonly replication: Replication;
   readonly locations: Locations;
-  /** The names of the locations that this worker copies to. */
-  readonly targets: readonly string[];
-  /** How many copies run at a time; a batch of small blobs counts as one. */
+  /** The locations that this worker copies to now (roster.ts). */
+  readonly roster: { readonly targets: readonly Target[] };
+  /** How many large blobs, and how many batches of small ones, are copied at a time from one location to another. */
   readonly concurrency: number;
+  /** Where the bytes of copies can be followed on their way. */
+  readonly crossings: Crossings;
+  readonly metrics: Metrics;
   readonly log: Logger;
 }
 
 export class Replicator {
   readonly #options: ReplicatorOptions;
   readonly #leases: Leases;
+  readonly #copies: Copies;
+  readonly #refiler: Refiler;
+  readonly #health: HealthWatch;
+  readonly #slots: Slots;
   readonly #wake = new Wake();
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<void>>();
-  /** Batches that are claimed, and wait for a slot. */
-  readonly #waiting: HeldJob[][] = [];
   readonly #loop: Promise<void>;
+  #turn = 0;
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
+    const ending = this.#stop.signal;
     // Every copy that runs listens to it; that many listeners are no leak.
-    setMaxListeners(0, this.#stop.signal);
+    setMaxListeners(0, ending);
     this.#leases = new Leases(options.replication, options.log);
+    const outcomes = new Outcomes({ ...options, leases: this.#leases, ending });
+    const unlimited = new Throttle();
+    const throttleOf = (name: string) => this.#target(name)?.throttle ?? unlimited;
+    this.#copies = new Copies({ ...options, outcomes, throttleOf, ending });
+    this.#refiler = new Refiler(options.replication);
+    this.#slots = new Slots(options.concurrency);
+    this.#health = new HealthWatch(options.locations, () => this.wake());
     this.#loop = this.#run();
   }
 
-  /** Something may have been queued. */
+  /** Something may have been queued, or become possible. */
   wake(): void {
     this.#wake.now();
+  }
+
+  /**
+   * Makes one copy now, without waiting for a slot, because somebody waits for it; the caller bounds how many. Resolves
+   * once it is over, well or not, or to why it was not begun.
+   */
+  async copyAsked({
+    digest,
+    target,
+  }: Pick<Job, 'digest' | 'target'>): Promise<Exclude<ClaimOne, { kind: 'claimed' }> | undefined> {
+    const waiting = this.#slots.takeWaiting(digest, target);
+    const claim = waiting ? undefined : await this.#options.replication.claimOne(digest, target);
+    if (claim && claim.kind !== 'claimed') return claim;
+    const job = waiting ?? (claim && this.#hold([claim.job])[0]);
+    if (job) await this.#track(this.#copies.one(job));
+    return undefined;
   }
 
   /**
@@ -59,11 +96,12 @@ export class Replicator {
    */
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.#health.close();
     this.#wake.now();
     this.#leases.cancelAll();
     await this.#loop;
     await Promise.all(this.#running);
-    await this.#giveBackWaiting();
+    for (const queue of this.#slots.all) await this.#giveBack(queue);
     this.#leases.close();
   }
 
@@ -71,53 +109,47 @@ export class Replicator {
     while (!this.#stop.signal.aborted) {
       let sleepMs = POLL_MS;
       try {
-        const started = await this.#startSome();
-        if (started) continue;
-        if (this.#freeSlots() > 0) {
-          sleepMs = Math.min(POLL_MS, (await this.#options.replication.nextDueMs(this.#options.targets)) ?? POLL_MS);
-        }
+        const usable = this.#usable();
+        await this.#giveBackStranded(usable);
+        if (await this.#claimSome(usable)) continue;
+        sleepMs = await this.#untilNextMs();
       } catch (error) {
         this.#options.log.warn({ err: error }, 'cannot ask for copies to make, and tries again');
       }
-      await this.#wake.within(Math.max(sleepMs, 20));
+      await this.#wake.within(Math.max(SHORTEST_SLEEP_MS, Math.min(sleepMs, POLL_MS)));
     }
+  }
+
+  #usable(): Usable[] {
+    const { roster, locations } = this.#options;
+    return usableQueues(roster.targets, locations, this.#slots);
   }
 
   /** Claims what fits into the free slots and starts it. Whether there was anything. */
-  async #startSome(): Promise<boolean> {
-    const { replication, targets } = this.#options;
+  async #claimSome(usable: readonly Usable[]): Promise<boolean> {
     this.#startWaiting();
-    if (this.#freeSlots() === 0) return false;
-    const small = await replication.claim(targets, { limit: SMALL_AT_ONCE, minSize: 0, maxSize: SMALL_BLOB_BYTES });
-    this.#waiting.push(...intoBatches(this.#hold(small)));
-    this.#startWaiting();
-
-    const free = this.#freeSlots();
-    if (free <= 0) return small.length > 0;
-    const large = await replication.claim(targets, {
-      limit: free,
-      minSize: SMALL_BLOB_BYTES + 1,
-      maxSize: Number.MAX_SAFE_INTEGER,
-    });
-    for (const job of this.#hold(large)) this.#start(() => this.#copyOne(job));
-    return small.length + large.length > 0;
-  }
-
-  #startWaiting(): void {
-    while (this.#freeSlots() > 0) {
-      const batch = this.#waiting.shift();
-      if (!batch) return;
-      this.#start(() => this.#copySmall(batch));
+    this.#turn++;
+    const rounds = Math.max(0, ...usable.map(({ queues }) => queues.length));
+    let found = false;
+    for (let round = 0; round < rounds && !this.#stop.signal.aborted; round++) {
+      const rooms = usable.flatMap(each => roomsIn(each, this.#slots, this.#turn, round));
+      if (rooms.length === 0) continue;
+      const jobs = this.#hold(await this.#options.replication.claim(rooms));
+      for (const [queue, its] of divide(jobs, this.#slots, this.#options.locations))
+        queue.waiting.push(...(queue.large ? its.map(job => [job]) : intoBatches(its)));
+      this.#startWaiting();
+      found ||= jobs.length > 0;
     }
+    return found;
   }
 
-  async #giveBackWaiting(): Promise<void> {
-    const jobs = this.#waiting.splice(0).flat();
-    if (jobs.length === 0) return;
-    await this.#options.replication.giveBack(jobs).catch(error => {
-      this.#options.log.warn({ err: error }, 'claims could not be given back, and run out by themselves');
-    });
-    for (const job of jobs) this.#leases.drop(job);
+  /** After nothing was found to claim: how long to sleep. */
+  async #untilNextMs(): Promise<number> {
+    const idle = idleQueues(this.#usable(), this.#slots);
+    if (idle.length === 0) return POLL_MS;
+    if (await this.#refiler.step(idle.filter(queue => queue.source !== undefined))) return 0;
+    const dueMs = await this.#options.replication.nextDueMs(idle);
+    return Math.min(this.#refiler.waitMs, dueMs ?? POLL_MS);
   }
 
   #hold(jobs: readonly Job[]): HeldJob[] {
@@ -126,85 +158,54 @@ export class Replicator {
     return held;
   }
 
-  #freeSlots(): number {
-    return Math.max(0, this.#options.concurrency - this.#running.size);
-  }
-
-  #start(copy: () => Promise<void>): void {
-    const running = copy()
-      .catch(error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'))
-      .finally(() => {
-        this.#running.delete(running);
-        this.#wake.now();
-      });
-    this.#running.add(running);
-  }
-
-  async #copySmall(jobs: readonly HeldJob[]): Promise<void> {
-    const target = this.#options.locations.get(jobs[0]?.target ?? '');
-    const outcomes = target
-      ? await copyBatch(this.#options.locations, target, jobs, this.#stop.signal)
-      : jobs.map(job => ({ job, error: notConfigured(job), damaged: [] }));
-    await this.#settle(outcomes);
-  }
-
-  async #copyOne(job: HeldJob): Promise<void> {
-    const { locations, replication } = this.#options;
-    const target = locations.get(job.target);
-    if (!target) return this.#settle([{ job, error: notConfigured(job), damaged: [] }]);
-    const copy = { locations, replication, target, job, suspects: new Set<string>() };
-    const error = await copyLarge(copy).then(
-      () => undefined,
-      failure => failure,
-    );
-    await this.#settle([{ job, error, damaged: await findDamaged(copy, error) }]);
-  }
-
-  /** Records what became of the jobs. If that fails, their claims run out and they are made again. */
-  async #settle(outcomes: readonly Outcome[]): Promise<void> {
-    const { replication, log } = this.#options;
-    try {
-      const done = outcomes.filter(outcome => outcome.error === undefined).map(outcome => outcome.job);
-      if (done.length > 0) await replication.complete(done);
-      for (const { digest, size, target, traceId } of done) log.info({ digest, size, target, traceId }, 'copied');
-
-      for (const { job, error, damaged } of outcomes) {
-        const mended = await this.#distrust(job, damaged);
-        if (error === undefined) continue;
-        if (this.#stop.signal.aborted) await replication.giveBack([job]);
-        // With a bad source out of the way, the next one can be asked at once.
-        else if (!job.signal.aborted) await this.#postpone(job, error, mended ? 0 : retryDelayMs(job.attempts));
-      }
-    } finally {
-      for (const { job } of outcomes) this.#leases.drop(job);
-    }
-  }
-
-  /** Has damaged copies made anew from a good one. Whether one of them will be. */
-  async #distrust({ digest, traceId }: HeldJob, damaged: readonly string[]): Promise<boolean> {
-    const { log, replication } = this.#options;
-    let mended = false;
-    for (const location of damaged) {
-      if (await replication.distrust(digest, location, 'the copy here was damaged')) {
-        log.error({ digest, location, traceId }, 'a copy is damaged; it will be made again from another location');
-        mended = true;
-      } else {
-        log.error({ digest, location, traceId }, 'the only verified copy is damaged; push the blob again to mend it');
+  #startWaiting(): void {
+    if (this.#stop.signal.aborted) return;
+    for (const queue of this.#slots.all) {
+      const limit = this.#target(queue.target)?.slots ?? Number.POSITIVE_INFINITY;
+      while (this.#slots.running(queue.target) < limit) {
+        const jobs = queue.next();
+        if (!jobs) break;
+        this.#start(queue, jobs);
       }
     }
-    return mended;
   }
 
-  async #postpone(job: HeldJob, error: unknown, delayMs: number): Promise<void> {
-    const reason = error instanceof Error ? error.message : String(error);
-    await this.#options.replication.postpone(job, delayMs, reason);
-    this.#options.log.warn(
-      { digest: job.digest, target: job.target, traceId: job.traceId, attempts: job.attempts, retryInMs: delayMs },
-      `a copy failed and will be tried again: ${reason}`,
+  #start(queue: QueueSlots, jobs: readonly HeldJob[]): void {
+    queue.running++;
+    const copies = queue.large ? jobs.map(job => this.#copies.one(job)) : [this.#copies.batch(jobs)];
+    void this.#track(Promise.all(copies)).finally(() => {
+      queue.running--;
+      this.#wake.now();
+    });
+  }
+
+  /** Sees to it that the end of this worker waits for a copy. Resolves when it is over, and never rejects. */
+  async #track(copy: Promise<unknown>): Promise<void> {
+    const over = copy.then(
+      () => {},
+      error => this.#options.log.error({ err: error }, 'the outcome of a copy could not be recorded'),
     );
+    this.#running.add(over);
+    await over;
+    this.#running.delete(over);
   }
-}
 
-function notConfigured(job: Job): Error {
-  return new Error(`${job.target} is not in this worker's DISTRIBUTED_STORAGE_CONFIG`);
+  /** What waits for a slot where nothing can be copied now may be possible for another worker, or from elsewhere. */
+  async #giveBackStranded(usable: readonly Usable[]): Promise<void> {
+    const queues = new Set(usable.flatMap(each => each.queues));
+    for (const queue of this.#slots.all) if (!queues.has(queue)) await this.#giveBack(queue);
+  }
+
+  async #giveBack(queue: QueueSlots): Promise<void> {
+    const jobs = queue.waiting.splice(0).flat();
+    if (jobs.length === 0) return;
+    await this.#options.replication.giveBack(jobs).catch(error => {
+      this.#options.log.warn({ err: error }, 'claims could not be given back, and run out by themselves');
+    });
+    for (const job of jobs) this.#leases.drop(job);
+  }
+
+  #target(name: string): Target | undefined {
+    return this.#options.roster.targets.find(target => target.name === name);
+  }
 }

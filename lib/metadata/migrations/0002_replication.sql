@@ -37,12 +37,43 @@ create table worker (
   address varchar(255) not null,
   -- The names of the locations that it is meant for.
   locations text[] not null,
+  -- The names of all locations that its configuration has: those it can take over.
+  knows text[] not null,
   started_at timestamptz not null default now(),
-  lease_until timestamptz not null
+  lease_until timestamptz not null,
+  -- It ended in order: it no longer lives, but until its lease runs out nobody takes over from it. It may be restarting.
+  ended boolean not null default false
 );
 
 -- Which worker holds the claim on a copy: gateways of the region share its crossing.
 alter table replication add column worker_id uuid;
+
+-- The rows stand in many queues: one for each target, source that they are filed under, and size. A claim finds what is
+-- due in a queue without looking at the others, and without sorting (07_claims.sql).
+alter table replication
+  add column size bigint not null default 0,
+  -- A location that has the blob; 0: none. The copy may be made from any other one.
+  add column source_id integer not null default 0,
+  -- Does not travel in a batch with others: SMALL_BLOB_BYTES.
+  add column large boolean not null generated always as (size > 1048576) stored;
+create index replication_queue on replication (location_id, source_id, large, priority desc, next_attempt_at);
+drop index replication_location_id_priority_next_attempt_at_idx;
+
+create function file_replication() returns trigger language plpgsql as $$
+begin
+  select s.image_size,
+         coalesce((select p.location_id from imagestorageplacement p
+                    where p.storage_id = s.id and p.location_id <> new.location_id order by p.id limit 1), 0)
+    into new.size, new.source_id
+    from imagestorage s where s.id = new.storage_id;
+  return new;
+end $$;
+create trigger replication_filed before insert on replication for each row execute function file_replication();
+update replication r set (size, source_id) = (
+  select s.image_size,
+         coalesce((select p.location_id from imagestorageplacement p
+                    where p.storage_id = s.id and p.location_id <> r.location_id order by p.id limit 1), 0)
+    from imagestorage s where s.id = r.storage_id);
 
 -- What an index lists, also before it is here: a child that is pushed later is then linked too.
 alter table manifest add column child_digests text[] not null default '{}';

@@ -1,0 +1,113 @@
+/**
+ * How fast copies cross a long wire (test/wan): `npm run bench:wan`. Nothing is asserted. Beside them, in the same run
+ * over the same wire: what iperf3 can do with eight connections, and `skopeo sync` near the destination between two
+ * registries of the usual kind. Everything shares the machine's cores, the wire too: the ratios are what counts.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { hexOf } from '../../lib/oci/digest.js';
+import { findCommand } from '../support/needs.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/tmp.js';
+import { layWire, type Wan, wanNeeds } from '../wan/wan.js';
+import { linkTo, type MadeBlob, makeBlobs } from './wan-blobs.js';
+import { startDistribution } from './wan-distribution.js';
+import { startOurs } from './wan-ours.js';
+
+const help = `Usage: npm run bench:wan -- [options]
+
+  --delay MS       one way (default 40)
+  --loss PERCENT   one or more, separated by commas (default 0,0.1)
+  --rate MBIT      each direction (default 1000)
+  --congestion X   the congestion control; the kernel's own choice if absent
+  --rounds N       how often each is measured (default 1)
+  --at-a-time N    copies at a time (default 8)
+  --only TEXT      only the loads whose name contains this
+  --part N         only one Nth of each load's bytes, for a quick look
+  --ours           without skopeo`;
+
+const { values } = parseArgs({
+  options: {
+    delay: { type: 'string', default: '40' },
+    loss: { type: 'string', default: '0,0.1' },
+    rate: { type: 'string', default: '1000' },
+    congestion: { type: 'string' },
+    rounds: { type: 'string', default: '1' },
+    'at-a-time': { type: 'string', default: '8' },
+    only: { type: 'string', default: '' },
+    part: { type: 'string', default: '1' },
+    ours: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  console.log(help);
+  process.exit(0);
+}
+
+const MIB = 1024 * 1024;
+const part = Number(values.part);
+
+/** What is to be copied. As images, `layers` go into each. */
+const loads = [
+  { name: '1 blob of 2 GiB', count: 1, size: (2048 * MIB) / part, layers: 1 },
+  { name: '10 blobs of 200 MiB', count: 10, size: (200 * MIB) / part, layers: 10 },
+  { name: '5,000 blobs of 4 KiB', count: 5_000 / part, size: 4096, layers: 100 },
+].filter(({ name }) => name.includes(values.only));
+
+const bench = suite('bench', { timeoutMs: 3_600_000, needs: wanNeeds });
+
+for (const loss of values.loss.split(',').map(Number)) {
+  bench(`over a long wire, ${loss} % loss`, async () => {
+    const wire = { delayMs: Number(values.delay), lossPercent: loss, rateMbit: Number(values.rate) };
+    const wan = await layWire(wire, values.congestion);
+    console.log(
+      `\n\n${wire.rateMbit} Mbit/s, ${2 * wire.delayMs} ms there and back, ${loss} % loss, ${wan.congestionControl}; ` +
+        `${cpus().length} cores, Node.js ${process.version}`,
+    );
+    const ours = await startOurs(wan, Number(values['at-a-time']));
+    const peer = values.ours ? undefined : await startDistribution(wan);
+    console.log(row(['', 'entrepot, s', 'Mbit/s', 'iperf3 -P 8', 'ratio', 'skopeo, s', 'ratio']));
+    for (const load of loads) {
+      for (let round = 0; round < Number(values.rounds); round++) {
+        const blobs = await makeBlobs(join(await temporaryFolder('blobs'), 'made'), load.count, load.size);
+        for (const blob of blobs) await linkTo(blob, sourcePath(ours.source, blob));
+        const raw = await iperf(wan);
+        const seconds = await ours.copy(blobs);
+        const rate = (load.count * load.size * 8) / seconds / 1e6;
+        const theirs = await peer?.copy(blobs, load.layers);
+        const ofIperf = load.size > MIB ? (rate / raw).toFixed(2) : '–';
+        const others = theirs === undefined ? ['–', '–'] : [theirs.toFixed(1), (theirs / seconds).toFixed(1)];
+        console.log(row([load.name, seconds.toFixed(1), rate.toFixed(0), raw.toFixed(0), ofIperf, ...others]));
+        for (const { path } of blobs) await rm(path);
+        for (const blob of blobs) await rm(sourcePath(ours.source, blob));
+      }
+    }
+  });
+}
+
+function sourcePath(source: string, { digest }: MadeBlob): string {
+  return join(source, 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+}
+
+/** What eight connections carry from us to eu, in Mbit/s, after the second in which they find their speed. */
+async function iperf({ us, eu }: Wan): Promise<number> {
+  if (!findCommand('iperf3')) return Number.NaN;
+  const [program = '', ...parameters] = [...eu.through, 'iperf3', '-s', '-1', '--forceflush'];
+  const server = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(server, 'exit');
+  await once(server.stdout, 'data');
+  const answer = JSON.parse(await us.run('iperf3', ['-c', eu.address, '-P', '8', '-t', '6', '-O', '1', '-J']));
+  await exited;
+  return answer.end.sum_received.bits_per_second / 1e6;
+}
+
+function row([name = '', ...cells]: readonly string[]): string {
+  return name.padEnd(22) + cells.map(cell => cell.padStart(13)).join('');
+}
+
+bench.run();

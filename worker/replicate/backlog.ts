@@ -1,0 +1,44 @@
+/** What is still to be copied, as metrics: asked of the database when somebody fetches them, and not too often. */
+import type { Replication } from '../../lib/metadata/replication.js';
+import type { Metrics } from '../../lib/telemetry/metrics.js';
+
+const AT_MOST_EVERY_MS = 5_000;
+
+export class BacklogMetrics {
+  readonly #replication: Replication;
+  readonly #metrics: Metrics;
+  #asked: Promise<void> | undefined;
+  #askedAt = 0;
+
+  constructor(replication: Replication, metrics: Metrics) {
+    this.#replication = replication;
+    this.#metrics = metrics;
+  }
+
+  /** Brings them up to date. Rejects if the database cannot be asked; they are absent then, rather than old. */
+  refresh(): Promise<void> {
+    const now = performance.now();
+    if (!this.#asked || now - this.#askedAt >= AT_MOST_EVERY_MS) {
+      this.#askedAt = now;
+      this.#asked = this.#ask();
+    }
+    return this.#asked;
+  }
+
+  async #ask(): Promise<void> {
+    const { missingBlobs, missingBytes, oldestMissing, pendingRequeues } = this.#metrics;
+    try {
+      const { locations, requeues } = await this.#replication.backlog();
+      for (const { location, blobs, bytes, oldestSeconds } of locations) {
+        missingBlobs.set({ location }, blobs);
+        missingBytes.set({ location }, bytes);
+        oldestMissing.set({ location }, oldestSeconds);
+      }
+      pendingRequeues.set(requeues);
+    } catch (error) {
+      for (const gauge of [missingBlobs, missingBytes, oldestMissing]) gauge.reset();
+      pendingRequeues.remove();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,74 @@
+/** Makes the copies that were claimed, and has what became of them recorded. */
+import type { Locations } from '../../lib/locations/locations.js';
+import type { Replication } from '../../lib/metadata/replication.js';
+import type { Digest } from '../../lib/oci/digest.js';
+import type { Crossings } from '../crossing/crossings.js';
+import { copyBatch, type Outcome } from './batch.js';
+import { copyLarge, findDamaged } from './large.js';
+import type { HeldJob } from './leases.js';
+import type { Outcomes } from './outcomes.js';
+import type { Throttle } from './throttle.js';
+
+export interface CopiesOptions {
+  readonly locations: Locations;
+  readonly replication: Replication;
+  readonly outcomes: Outcomes;
+  readonly crossings: Crossings;
+  /** What may be written to a location. */
+  readonly throttleOf: (target: string) => Throttle;
+  /** Aborts when the worker ends. */
+  readonly ending: AbortSignal;
+}
+
+export class Copies {
+  readonly #options: CopiesOptions;
+
+  constructor(options: CopiesOptions) {
+    this.#options = options;
+  }
+
+  /** Copies small blobs to one target. Rejects only if the outcome could not be recorded. */
+  async batch(jobs: readonly HeldJob[]): Promise<void> {
+    const { crossings, outcomes } = this.#options;
+    const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
+    const results = await this.#copyBatch(jobs, (digest, bytes) => onTheWay.get(digest)?.publishWhole(bytes));
+    for (const { job, error } of results) {
+      const crossing = onTheWay.get(job.digest);
+      if (crossing) crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
+    }
+    await outcomes.record(results);
+  }
+
+  async #copyBatch(jobs: readonly HeldJob[], publish: (digest: Digest, bytes: Buffer) => void): Promise<Outcome[]> {
+    const { locations, throttleOf, ending } = this.#options;
+    const target = locations.get(jobs[0]?.target ?? '');
+    if (!target) return jobs.map(job => ({ job, error: notConfigured(job), damaged: [] }));
+    try {
+      const bytes = jobs.reduce((sum, job) => sum + job.size, 0);
+      await throttleOf(target.name).take(bytes, ending);
+    } catch (error) {
+      return jobs.map(job => ({ job, error, damaged: [] }));
+    }
+    return copyBatch(locations, target, jobs, ending, publish);
+  }
+
+  /** Copies one blob, of any size, with checkpoints on the way. Rejects only if the outcome could not be recorded. */
+  async one(job: HeldJob): Promise<void> {
+    const { crossings, locations, replication, outcomes, throttleOf } = this.#options;
+    const target = locations.get(job.target);
+    if (!target) return outcomes.record([{ job, error: notConfigured(job), damaged: [] }]);
+    const throttle = throttleOf(target.name);
+    const crossing = crossings.begin(job);
+    const copy = { locations, replication, target, job, throttle, crossing, suspects: new Set<string>(), readBytes: 0 };
+    const error = await copyLarge(copy).then(
+      () => undefined,
+      failure => failure,
+    );
+    crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
+    await outcomes.record([{ job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes }]);
+  }
+}
+
+function notConfigured({ target }: HeldJob): Error {
+  return new Error(`${target} is not in this worker's DISTRIBUTED_STORAGE_CONFIG`);
+}

@@ -1,0 +1,127 @@
+/**
+ * Which locations this worker copies to now, and what it may take for that.
+ *
+ * All workers say in the database that they live, and read there how the locations are shared out. A location whose
+ * workers are all gone is shared by every worker that knows it, until one of its own is back. Limits are a location's,
+ * over all workers: each takes its part of them.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Share, WORKER_LEASE_MS, type WorkerRow, type Workers } from '../../lib/metadata/workers.js';
+import type { Metrics } from '../../lib/telemetry/metrics.js';
+import { Throttle } from './throttle.js';
+
+/** So often the lease is renewed and the shares are read: a change is in force everywhere within 5 seconds. */
+const BEAT_MS = 2_500;
+
+/** A location that this worker copies to. */
+export interface Target {
+  readonly name: string;
+  /** Copies that this worker may run to it at a time; undefined: no limit but its own. */
+  readonly slots: number | undefined;
+  readonly throttle: Throttle;
+}
+
+export interface RosterOptions {
+  readonly workers: Workers;
+  readonly self: WorkerRow;
+  /** Hears that the targets, or what they may take, have changed. */
+  readonly onChange: () => void;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** A process that has just started takes over nothing: the others may be starting too. */
+  readonly patienceMs?: number;
+  readonly beatMs?: number;
+}
+
+export class Roster {
+  readonly #options: RosterOptions;
+  readonly #stop = new AbortController();
+  readonly #startedAt = performance.now();
+  readonly #throttles = new Map<string, Throttle>();
+  readonly #takenOver = new Set<string>();
+  readonly #running: Promise<void>;
+  #targets: readonly Target[] = [];
+
+  constructor(options: RosterOptions) {
+    this.#options = options;
+    this.#running = this.#run();
+  }
+
+  /** Empty until the database has been asked for the first time. */
+  get targets(): readonly Target[] {
+    return this.#targets;
+  }
+
+  /** Says that this worker ends. To be called when it has given its claims back. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    const { workers, self, log } = this.#options;
+    await workers.leave(self.id).catch(error => {
+      log.warn({ err: error }, 'the other workers could not be told of the end of this one, and will notice');
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let failing = false;
+    while (!signal.aborted) {
+      try {
+        await this.#beat();
+        failing = false;
+      } catch (error) {
+        // What was last known stays in force: without the database nothing can be claimed anyway.
+        if (!failing) this.#options.log.warn({ err: error }, 'cannot tell the other workers that this one lives');
+        failing = true;
+      }
+      await sleep(this.#options.beatMs ?? BEAT_MS, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { workers, self, onChange } = this.#options;
+    await workers.announce(self);
+    const shares = await workers.shares(self.id);
+    const before = describe(this.#targets);
+    this.#targets = shares.filter(share => this.#isMine(share)).map(share => this.#targetOf(share));
+    if (describe(this.#targets) !== before) onChange();
+  }
+
+  #isMine(share: Share): boolean {
+    const { location, orphaned, place } = share;
+    const patienceMs = this.#options.patienceMs ?? WORKER_LEASE_MS;
+    const isPatient = this.#takenOver.has(location) || performance.now() - this.#startedAt >= patienceMs;
+    const takesOver = orphaned && place !== undefined && isPatient;
+    this.#report(share, takesOver);
+    return place !== undefined && (!orphaned || takesOver);
+  }
+
+  /** Says when taking over a location begins, and when it ends. */
+  #report({ location, workers }: Share, takesOver: boolean): void {
+    const { log, metrics } = this.#options;
+    if (takesOver && !this.#takenOver.has(location)) {
+      log.warn({ location, workers }, 'no worker of this location lives: it is taken over until one is back');
+      this.#takenOver.add(location);
+    } else if (!takesOver && this.#takenOver.delete(location)) {
+      log.info({ location }, 'a worker of this location is back: it is no longer taken over');
+    }
+    metrics.takenOver.set({ location }, takesOver ? 1 : 0);
+  }
+
+  #targetOf({ location, workers, place = 0, limits }: Share): Target {
+    const throttle = this.#throttles.get(location) ?? new Throttle();
+    this.#throttles.set(location, throttle);
+    throttle.limit = limits.bytesPerSecond && limits.bytesPerSecond / workers;
+    return { name: location, slots: limits.concurrency && partOf(limits.concurrency, workers, place), throttle };
+  }
+}
+
+/** One worker's part of a whole number; all parts together are the whole, and some may be 0. */
+function partOf(whole: number, workers: number, place: number): number {
+  return Math.floor(whole / workers) + (place < whole % workers ? 1 : 0);
+}
+
+function describe(targets: readonly Target[]): string {
+  return targets.map(({ name, slots }) => `${name} ${slots}`).join();
+}
