@@ -124,7 +124,7 @@ function tagsOfQuery(query: URLSearchParams): Tag[] {
 
 /** Tells of what a push may lack though it is as it should be. */
 function warnOfPush(ctx: Context, facts: ManifestFacts, absent: readonly Digest[]): void {
-  if (absent.length > 0) warn(ctx, `the repository does not have what the index lists: ${absent.join(', ')}`);
+  if (absent.length > 0) warn(ctx, `the repository does not have what the manifest lists: ${absent.join(', ')}`);
   if (facts.nonDistributable > 0) {
     warn(ctx, `${facts.nonDistributable} layers are of a non-distributable type: a pull may not find them here`);
   }

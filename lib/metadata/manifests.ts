@@ -28,6 +28,16 @@ export interface ManifestAnswer {
   readonly manifest?: FoundManifest;
 }
 
+/** A manifest that is to be stored. */
+export interface PushedManifest {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly facts: ManifestFacts;
+  readonly tags: readonly Tag[];
+  readonly traceId: string;
+}
+
 /** What became of a push. */
 export type Put =
   | { readonly kind: 'stored'; readonly absent?: Absent }
@@ -36,7 +46,7 @@ export type Put =
   /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far (the first 100). */
   | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[]; readonly absent?: Absent };
 
-/** The first of the children that the repository does not have, if it lacks any. They may come later. */
+/** The first of what it lists and the repository does not have, if it lacks any: children, which may come later. */
 export type Absent = readonly Digest[];
 
 /** A blob that is not in enough locations yet. */
@@ -101,16 +111,21 @@ export class Manifests {
 
   /**
    * Stores a manifest, links its blobs and children, queues the copies that this causes, and points the tags to it: one
-   * transaction, one round trip. Stores nothing if the repository lacks a blob that it needs.
+   * transaction, one round trip. Stores nothing if the repository lacks a blob that it needs, unless images may be sparse.
    */
-  async put(manifest: {
-    repository: RepositoryName;
-    digest: Digest;
-    bytes: Buffer;
-    facts: ManifestFacts;
-    tags: readonly Tag[];
-    traceId: string;
-  }): Promise<Put> {
+  async put(manifest: PushedManifest): Promise<Put> {
+    const { blobs } = manifest.facts;
+    const outcome = await this.#put(manifest, blobs);
+    if (outcome.kind !== 'blobs-missing' || !this.#settings.sparseImages) return outcome;
+    const missing = new Set(outcome.digests);
+    const sparse = await this.#put(
+      manifest,
+      blobs.filter(each => !missing.has(each)),
+    );
+    return sparse.kind === 'blobs-missing' ? sparse : { ...sparse, absent: outcome.digests.slice(0, NAMED_DIGESTS) };
+  }
+
+  async #put(manifest: PushedManifest, blobs: readonly Digest[]): Promise<Put> {
     const { facts } = manifest;
     const [row] = await this.#db.query(
       `select missing, short,
@@ -130,7 +145,7 @@ export class Manifests {
         facts.subject ?? null,
         facts.artifactType ?? null,
         JSON.stringify(facts.annotations),
-        facts.blobs,
+        blobs,
         facts.children,
         manifest.tags,
         this.#settings.replicate,

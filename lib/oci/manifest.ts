@@ -54,9 +54,10 @@ const manifest = z.object({
   mediaType: mediaType.optional(),
   // An empty one counts as none (image specification, "Guidelines for Artifact Usage").
   artifactType: mediaType.or(z.literal('')).optional(),
-  config: descriptor.optional(),
-  layers: z.array(descriptor).optional(),
-  manifests: z.array(descriptor).optional(),
+  // Go writes an empty list that was never made as null.
+  config: descriptor.nullish(),
+  layers: z.array(descriptor).nullish(),
+  manifests: z.array(descriptor).nullish(),
   subject: descriptor.nullish(),
   annotations: annotations.nullish(),
 });

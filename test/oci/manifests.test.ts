@@ -112,6 +112,7 @@ test('Pushing Manifests: what may be incomplete, and fields that nobody knows, a
       image({ layers: [{ ...config, data: 'e30=', new: [1.5] }], unknown: { a: null } }),
       imageManifestType,
     ],
+    ['null for an empty list', image({ layers: null, manifests: null }), imageManifestType],
     ['the same blob twice', image({ layers: [config, config] }), imageManifestType],
   ];
   for (const [what, body, type] of cases) {
@@ -145,7 +146,10 @@ test('Warnings: in their form, for what a push may lack', async () => {
     .map(each => each.digest)
     .sort()
     .slice(0, 5);
-  assert.is(answer.headers.warning, `299 - "the repository does not have what the index lists: ${first.join(', ')}"`);
+  assert.is(
+    answer.headers.warning,
+    `299 - "the repository does not have what the manifest lists: ${first.join(', ')}"`,
+  );
   const layers = [
     { mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', digest: absent[0]?.digest, size: 4 },
   ];
