@@ -77,6 +77,7 @@ test('what is pushed, tagged, attached and deleted in one region is so in the ot
     const { body: list } = await both.request('GET', `/v2/over/all/referrers/${sha256(body)}`);
     return JSON.parse(list.toString()).manifests.length;
   };
+  // An odd number of requests in each round: the next begins in the other region.
   for (let round = 0; round < 6; round++) {
     assert.is((await put(`${sha256(body)}?tag=a&tag=b`, body)).status, 201);
     for (const tag of ['a', 'b']) assert.equal((await both.request('GET', path(tag))).body, body);
@@ -88,8 +89,6 @@ test('what is pushed, tagged, attached and deleted in one region is so in the ot
     assert.is((await both.request('HEAD', path('a'))).status, 404);
     assert.is((await both.request('DELETE', path(sha256(body)))).status, 202);
     assert.is((await both.request('HEAD', path('b'))).status, 404);
-    // An odd number of requests, so that the next round begins in the other region.
-    if (round % 2 === 0) await both.request('GET', '/v2/');
   }
 });
 

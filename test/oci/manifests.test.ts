@@ -44,6 +44,8 @@ for (const algorithm of ['sha256', 'sha512']) {
       assert.ok(pulled.body.equals(body));
     }
     assert.is((await put('tagged', digest, body)).headers['oci-tag'], undefined);
+    assert.equal(several((await put('tagged', 'tag-0?tag=beside', body)).headers['oci-tag']), ['beside']);
+    assert.is((await stack.client.request('HEAD', '/v2/tagged/manifests/beside')).status, 200);
   });
 }
 
