@@ -25,6 +25,13 @@ const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
  */
 const STRIPES_IN_FLIGHT = 16;
 
+/**
+ * As many at first, and for as long as the source is near: there one connection is as fast as the machine, and more of
+ * them only cost work. It is far if a stripe's first byte took longer than this.
+ */
+const STRIPES_IN_FLIGHT_NEAR = 2;
+const FAR_MS = 25;
+
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
 const FREE_STRIPES = 4;
 
@@ -70,6 +77,7 @@ export class StripedRead {
   #next: number;
   #kept: number;
   #readBytes = 0;
+  #inFlight = STRIPES_IN_FLIGHT_NEAR;
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -167,7 +175,7 @@ export class StripedRead {
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
       if (end > this.#kept + READ_AHEAD_BYTES) return;
-      if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= STRIPES_IN_FLIGHT) return;
+      if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= this.#inFlight) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
       if (budgeted && !budget.take()) return;
       const stripe = {
@@ -190,6 +198,7 @@ export class StripedRead {
   /** Reads what is missing of a stripe. Two may do so: each adds what the other has not brought. */
   async #read(stripe: Stripe): Promise<void> {
     stripe.readers++;
+    const asked = performance.now();
     try {
       let at = stripe.at;
       const { bytes } = await readBlob({
@@ -197,6 +206,7 @@ export class StripedRead {
         range: { offset: at, length: stripe.end - at },
         context: { ...this.#request.context, signal: stripe.stop.signal, striped: true },
       });
+      if (performance.now() - asked > FAR_MS) this.#widen();
       for await (const piece of bytes) {
         this.#readBytes += piece.length;
         const known = stripe.at - at;
@@ -216,6 +226,12 @@ export class StripedRead {
       stripe.readers--;
       this.#wake();
     }
+  }
+
+  #widen(): void {
+    if (this.#inFlight === STRIPES_IN_FLIGHT) return;
+    this.#inFlight = STRIPES_IN_FLIGHT;
+    this.#ask();
   }
 
   #drop(stripe: Stripe): void {

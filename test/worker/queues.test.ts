@@ -28,12 +28,13 @@ test('each queue has slots of its own, whatever the others do', () => {
   const [small, large] = queues;
   if (!small || !large) throw new Error('no queues');
   small.running = 3;
-  small.waiting.push([job('a')]);
+  // Of small blobs, as many batches again may wait as may run.
+  for (const name of ['a', 'b', 'c', 'd', 'e']) small.waiting.push([job(name)]);
   assert.equal([small.free, large.free], [0, 4]);
   const rooms = roomsIn(usable, all, 0, 0);
   assert.equal(
     rooms.map(({ source, large: l, rows }) => `${source} ${l} ${rows}`),
-    ['us true 4', 'eu false 2000', 'eu true 4'],
+    ['us true 4', 'eu false 4000', 'eu true 4'],
   );
   assert.equal(roomsIn(usable, all, 0, 1), [], 'one round is enough');
 });

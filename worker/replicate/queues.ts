@@ -43,6 +43,6 @@ export function roomsIn({ target, queues }: Usable, slots: Slots, turn: number, 
 export function idleQueues(usable: readonly Usable[], slots: Slots): QueueSlots[] {
   return usable.flatMap(({ target, queues }) => {
     const limit = target.slots ?? Number.POSITIVE_INFINITY;
-    return slots.taken(target.name) < limit ? queues.filter(queue => queue.free > 0) : [];
+    return slots.taken(target.name) < limit ? queues.filter(queue => queue.isIdle) : [];
   });
 }

@@ -30,9 +30,15 @@ export class QueueSlots implements Queue {
     this.#count = source === undefined ? SLOTS_WITHOUT_SOURCE : concurrency;
   }
 
-  /** Slots that nothing runs in and nothing waits for. */
+  /** How much may be claimed, in slots: batches of small blobs also for when the next slot is free, which saves round trips. */
   get free(): number {
-    return Math.max(0, this.#count - this.running - this.waiting.length);
+    const claimed = this.large ? this.#count : 2 * this.#count;
+    return Math.max(0, claimed - this.running - this.waiting.length);
+  }
+
+  /** Whether there are slots that nothing runs in and nothing waits for. */
+  get isIdle(): boolean {
+    return this.running + this.waiting.length < this.#count;
   }
 
   /** Takes what is to be started next, if there is a slot for it. */
