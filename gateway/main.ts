@@ -15,6 +15,8 @@ import { waitForMigrations } from '../lib/metadata/migrate.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
+import { Referrers } from '../lib/metadata/referrers.js';
+import { Repositories } from '../lib/metadata/repositories.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
@@ -63,6 +65,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     manifests: new Manifests(db, settings),
     manifestCache: new ManifestCache(redis),
     tags: new Tags(db, settings),
+    referrers: new Referrers(db, settings),
+    repositories: new Repositories(db),
     replicationSignal,
   });
 

@@ -1,7 +1,7 @@
 /** Answers to what is not even HTTP: bad request lines, bad or too large headers, headers that never end. */
-import type { Server } from 'node:http';
+import { type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type ErrorCode, OciError } from './errors.js';
+import { type OciError, oci } from './errors.js';
 import type { Exchange } from './idle.js';
 
 /** How long the answer may take to reach the client before the connection is cut. */
@@ -17,17 +17,16 @@ export function answerClientErrors(server: Server, current: (socket: Duplex) => 
       socket.destroy();
       return;
     }
-    socket.end(rawAnswer(error.code));
+    socket.end(rawAnswer(errorFor(error.code)));
     socket.on('error', () => socket.destroy());
     setTimeout(() => socket.destroy(), LINGER_MS).unref();
   });
 }
 
-function rawAnswer(code: string | undefined): string {
-  const [status, reason, ociCode, message] = describe(code);
-  const body = new OciError(status, ociCode, message).toJson();
+function rawAnswer(error: OciError): string {
+  const body = error.toJson();
   return [
-    `HTTP/1.1 ${status} ${reason}`,
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
     'Content-Type: application/json',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close',
@@ -36,13 +35,13 @@ function rawAnswer(code: string | undefined): string {
   ].join('\r\n');
 }
 
-function describe(code: string | undefined): [number, string, ErrorCode, string] {
+function errorFor(code: string | undefined): OciError {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
-      return [431, 'Request Header Fields Too Large', 'SIZE_INVALID', 'the head of the request is too large'];
+      return oci.headTooLarge();
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return [408, 'Request Timeout', 'UNSUPPORTED', 'the head of the request did not arrive in time'];
+      return oci.headTooSlow();
     default:
-      return [400, 'Bad Request', 'UNSUPPORTED', 'the request is not HTTP/1.1 as RFC 9112 writes it'];
+      return oci.notHttp();
   }
 }

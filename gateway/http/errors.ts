@@ -2,27 +2,30 @@
  * The errors that clients see: one constructor for each code of the OCI distribution specification ("Error Codes"),
  * and for the HTTP statuses that have no code of their own. Any error that is answered with a 4xx carries one of the
  * specification's codes; UNAVAILABLE and UNKNOWN stand only beside 5xx.
+ * docs/api.md explains each to those who meet it.
  */
 import type { Digest } from '../../lib/oci/digest.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
 
-export type ErrorCode =
-  | 'BLOB_UNKNOWN'
-  | 'BLOB_UPLOAD_INVALID'
-  | 'BLOB_UPLOAD_UNKNOWN'
-  | 'DIGEST_INVALID'
-  | 'MANIFEST_BLOB_UNKNOWN'
-  | 'MANIFEST_INVALID'
-  | 'MANIFEST_UNKNOWN'
-  | 'NAME_INVALID'
-  | 'NAME_UNKNOWN'
-  | 'SIZE_INVALID'
-  | 'UNAUTHORIZED'
-  | 'DENIED'
-  | 'UNSUPPORTED'
-  | 'TOOMANYREQUESTS'
-  | 'UNAVAILABLE'
-  | 'UNKNOWN';
+export const ERROR_CODES = [
+  'BLOB_UNKNOWN',
+  'BLOB_UPLOAD_INVALID',
+  'BLOB_UPLOAD_UNKNOWN',
+  'DIGEST_INVALID',
+  'MANIFEST_BLOB_UNKNOWN',
+  'MANIFEST_INVALID',
+  'MANIFEST_UNKNOWN',
+  'NAME_INVALID',
+  'NAME_UNKNOWN',
+  'SIZE_INVALID',
+  'UNAUTHORIZED',
+  'DENIED',
+  'UNSUPPORTED',
+  'TOOMANYREQUESTS',
+  'UNAVAILABLE',
+  'UNKNOWN',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -68,7 +71,6 @@ export const oci = {
     new OciError(404, 'BLOB_UNKNOWN', `blob ${digest} is not in this repository`, { detail: { digest } }),
   uploadUnknown: () =>
     new OciError(404, 'BLOB_UPLOAD_UNKNOWN', 'the upload does not exist: it was finished, cancelled or timed out'),
-  uploadInvalid: (message: string) => new OciError(400, 'BLOB_UPLOAD_INVALID', message),
   /** Another request writes to the upload now. */
   uploadBusy: () =>
     new OciError(409, 'BLOB_UPLOAD_INVALID', 'another request is writing to this upload', {
@@ -126,7 +128,12 @@ export const oci = {
   methodUnsupported: (method: string, allow: readonly string[]) =>
     new OciError(405, 'UNSUPPORTED', `${method} is not supported here`, { headers: { Allow: allow.join(', ') } }),
   routeUnknown: () => new OciError(404, 'UNSUPPORTED', 'there is nothing at this path'),
+  tooManyTags: (limit: number) =>
+    new OciError(414, 'SIZE_INVALID', `one push may set ${limit} tags at most: send the others with a second one`),
   parameterInvalid: (message: string) => new OciError(400, 'UNSUPPORTED', message),
+  headTooLarge: () => new OciError(431, 'SIZE_INVALID', 'the head of the request is too large'),
+  headTooSlow: () => new OciError(408, 'UNSUPPORTED', 'the head of the request did not arrive in time'),
+  notHttp: () => new OciError(400, 'UNSUPPORTED', 'the request is not HTTP/1.1 as RFC 9112 writes it'),
   tooManyRequests: (message: string, cause?: unknown) =>
     new OciError(429, 'TOOMANYREQUESTS', message, { headers: retryAfter(RETRY_AFTER_S.overloaded), cause }),
   unavailable: (message: string, cause?: unknown) =>

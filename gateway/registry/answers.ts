@@ -5,7 +5,7 @@ import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 
 /** Answers without a body. In this order: Koa drops headers and chooses a status of its own when a body is set. */
-export function answerEmpty(ctx: Context, status: number, headers: Record<string, string> = {}): void {
+export function answerEmpty(ctx: Context, status: number, headers: Record<string, string | string[]> = {}): void {
   ctx.body = null;
   ctx.status = status;
   ctx.set(headers);

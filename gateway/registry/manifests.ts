@@ -4,9 +4,11 @@ import type { Reference } from '../../lib/metadata/manifests.js';
 import { algorithmOf, type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, ManifestInvalid, readManifest } from '../../lib/oci/manifest.js';
 import { IMAGE_MANIFEST, isMediaType } from '../../lib/oci/media-types.js';
+import { parseTag, type Tag } from '../../lib/oci/name.js';
 import { readWholeBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
+import { warn } from '../http/warnings.js';
 import { answerEmpty } from './answers.js';
 import type { Parts } from './parts.js';
 import { waitForQuorum } from './quorum.js';
@@ -17,6 +19,9 @@ type ManifestRoute = Extract<Route, { kind: 'manifest' }>;
 
 /** How many tags this gateway remembers, to guess which manifest one stands for. */
 const REMEMBERED_TAGS = 10_000;
+
+/** How many tags one push may set. With the longest names, its request still fits into what a server reads of a head. */
+export const MOST_TAGS = 100;
 
 export function manifest(parts: Parts): Resource<'manifest'> {
   const { authorizer, config, manifestCache, manifests, replicationSignal, tags } = parts;
@@ -55,8 +60,9 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     return bytes;
   }
 
-  async function put(ctx: Context, { repository, reference }: ManifestRoute): Promise<void> {
+  async function put(ctx: Context, { repository, reference }: ManifestRoute, query: URLSearchParams): Promise<void> {
     authorizer.demand(ctx, repository, 'push');
+    const asked = tagsOfQuery(query);
     const limit = config.maximumManifestSize;
     const bytes = await readWholeBody(ctx, {
       limit,
@@ -64,7 +70,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     });
     const digest = checkDigest(bytes, reference);
     const facts = readFacts(bytes, contentTypeOf(ctx, bytes));
-    const pushed = { repository, digest, tags: 'tag' in reference ? [reference.tag] : [] };
+    const pushed = { repository, digest, tags: 'tag' in reference ? [reference.tag, ...asked] : asked };
     const outcome = await manifests.put({ ...pushed, bytes, facts, traceId: ctx.state.traceId });
     if (outcome.kind === 'blobs-missing') throw oci.manifestBlobUnknown(outcome.digests);
     replicationSignal.notify();
@@ -74,22 +80,23 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       await waitForQuorum({ manifests, ...pushed, short: outcome.blobs, seconds, signal });
     }
     manifestCache.put(digest, bytes);
-    if ('tag' in reference) guesses.set(`${repository}:${reference.tag}`, digest);
+    for (const tag of pushed.tags) guesses.set(`${repository}:${tag}`, digest);
+    warnOfPush(ctx, facts, outcome.absent ?? []);
     answerEmpty(ctx, 201, {
       Location: `/v2/${repository}/manifests/${digest}`,
       'Docker-Content-Digest': digest,
       ...(facts.subject ? { 'OCI-Subject': facts.subject } : {}),
+      ...(asked.length > 0 ? { 'OCI-Tag': asked } : {}),
     });
   }
 
   /** Caches need no word of this: they hold bytes by digest, and each request asks the database what exists. */
   async function remove(ctx: Context, { repository, reference }: ManifestRoute): Promise<void> {
     authorizer.demand(ctx, repository, 'delete');
-    const removed =
-      'tag' in reference
-        ? await tags.remove(repository, reference.tag)
-        : await manifests.remove(repository, reference.digest);
+    const indexes = 'tag' in reference ? undefined : await manifests.remove(repository, reference.digest);
+    const removed = 'tag' in reference ? await tags.remove(repository, reference.tag) : indexes;
     if (!removed) throw oci.manifestUnknown(textOf(reference));
+    if (indexes && indexes.length > 0) warn(ctx, `an index still lists the deleted manifest: ${indexes.join(', ')}`);
     answerEmpty(ctx, 202);
   }
 
@@ -102,6 +109,26 @@ function missing(repositoryKnown: boolean, { repository, reference }: Pick<Manif
 
 function textOf(reference: Reference): string {
   return 'tag' in reference ? reference.tag : reference.digest;
+}
+
+/** The tags that a push names in its query; each once. Throws MANIFEST_INVALID for a malformed one. */
+function tagsOfQuery(query: URLSearchParams): Tag[] {
+  const texts = [...new Set(query.getAll('tag'))];
+  if (texts.length > MOST_TAGS) throw oci.tooManyTags(MOST_TAGS);
+  return texts.map(text => {
+    const tag = parseTag(text);
+    if (!tag) throw oci.tagMalformed(text);
+    return tag;
+  });
+}
+
+/** Tells of what a push may lack though it is as it should be. */
+function warnOfPush(ctx: Context, facts: ManifestFacts, absent: readonly Digest[]): void {
+  if (absent.length > 0) warn(ctx, `the repository does not have what the manifest lists: ${absent.join(', ')}`);
+  if (facts.nonDistributable > 0) {
+    warn(ctx, `${facts.nonDistributable} layers are of a non-distributable type: a pull may not find them here`);
+  }
+  if (!ctx.req.headers['content-type']) warn(ctx, `the push had no Content-Type: stored as ${facts.mediaType}`);
 }
 
 /** The manifest's digest; one that was pushed by digest must have it. */

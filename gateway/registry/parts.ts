@@ -7,6 +7,8 @@ import type { ReplayBudget } from '../../lib/locations/replay.js';
 import type { Blobs } from '../../lib/metadata/blobs.js';
 import type { Manifests } from '../../lib/metadata/manifests.js';
 import type { ReplicationSignal } from '../../lib/metadata/notify.js';
+import type { Referrers } from '../../lib/metadata/referrers.js';
+import type { Repositories } from '../../lib/metadata/repositories.js';
 import type { Tags } from '../../lib/metadata/tags.js';
 import type { Uploads } from '../../lib/metadata/uploads.js';
 import type { Authorizer } from '../auth/authorize.js';
@@ -28,5 +30,7 @@ export interface Parts {
   readonly manifests: Manifests;
   readonly manifestCache: ManifestCache;
   readonly tags: Tags;
+  readonly referrers: Referrers;
+  readonly repositories: Repositories;
   readonly replicationSignal: ReplicationSignal;
 }

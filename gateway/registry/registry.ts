@@ -3,8 +3,10 @@ import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 import { base } from './base.js';
 import { blob } from './blobs.js';
+import { catalog } from './catalog.js';
 import { manifest } from './manifests.js';
 import type { Parts } from './parts.js';
+import { referrers } from './referrers.js';
 import { matchPath, type Route, type RouteKind, readRoute } from './routes.js';
 import { tags } from './tags.js';
 import { startUpload } from './upload-start.js';
@@ -24,11 +26,13 @@ export type Resource<K extends RouteKind> = Readonly<Record<string, Handler<K>>>
 export function createRegistry(parts: Parts) {
   const resources: { readonly [K in RouteKind]: Resource<K> } = {
     base: base(parts),
+    catalog: catalog(parts),
     blob: blob(parts),
     uploads: startUpload(parts),
     upload: upload(parts),
     manifest: manifest(parts),
     tags: tags(parts),
+    referrers: referrers(parts),
   };
 
   return async (ctx: Context, path: string, query: URLSearchParams): Promise<void> => {

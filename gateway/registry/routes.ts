@@ -14,11 +14,13 @@ import { oci } from '../http/errors.js';
 /** A resource of the registry API. */
 export type Route =
   | { readonly kind: 'base' }
+  | { readonly kind: 'catalog' }
   | { readonly kind: 'blob'; readonly repository: RepositoryName; readonly digest: Digest }
   | { readonly kind: 'uploads'; readonly repository: RepositoryName }
   | { readonly kind: 'upload'; readonly repository: RepositoryName; readonly uuid: string }
   | { readonly kind: 'manifest'; readonly repository: RepositoryName; readonly reference: Reference }
-  | { readonly kind: 'tags'; readonly repository: RepositoryName };
+  | { readonly kind: 'tags'; readonly repository: RepositoryName }
+  | { readonly kind: 'referrers'; readonly repository: RepositoryName; readonly subject: Digest };
 
 export type RouteKind = Route['kind'];
 
@@ -45,6 +47,7 @@ export function splitTarget(target: string): { path: string; query: URLSearchPar
 /** The form of a path; undefined if it is no resource of the registry API. */
 export function matchPath(path: string): Match | undefined {
   if (path === '/v2' || path === '/v2/') return { kind: 'base', name: '', last: '' };
+  if (path === '/v2/_catalog') return { kind: 'catalog', name: '', last: '' };
   if (!path.startsWith('/v2/')) return undefined;
   const parts = path.slice('/v2/'.length).split('/');
   const last = parts.at(-1) ?? '';
@@ -54,13 +57,14 @@ export function matchPath(path: string): Match | undefined {
   if (second === 'uploads' && third === 'blobs') return last === '' ? match('uploads', 3) : match('upload', 3);
   if (second === 'blobs') return last === 'uploads' ? match('uploads', 2) : match('blob', 2);
   if (second === 'manifests') return match('manifest', 2);
+  if (second === 'referrers') return match('referrers', 2);
   if (second === 'tags' && last === 'list') return match('tags', 2);
   return undefined;
 }
 
 /** The resource that a path means. Throws the OciError of the first part that is malformed. */
 export function readRoute({ kind, name, last }: Match): Route {
-  if (kind === 'base') return { kind };
+  if (kind === 'base' || kind === 'catalog') return { kind };
   const repository = parseRepository(name);
   if (!repository) throw oci.nameInvalid(name);
   switch (kind) {
@@ -70,6 +74,8 @@ export function readRoute({ kind, name, last }: Match): Route {
       return { kind, repository, uuid: readUuid(last) };
     case 'manifest':
       return { kind, repository, reference: readReference(last) };
+    case 'referrers':
+      return { kind, repository, subject: readDigest(last) };
     default:
       return { kind, repository };
   }

@@ -82,6 +82,8 @@ export interface Config {
   readonly uploadExpiryMinutes: number;
   /** `ENTREPOT_MAXIMUM_MANIFEST_SIZE` in bytes. */
   readonly maximumManifestSize: number;
+  /** `ENTREPOT_SPARSE_IMAGES`: an image may be pushed without all of its blobs. */
+  readonly sparseImages: boolean;
   /** `ENTREPOT_ANONYMOUS_ACCESS`; undefined if absent. */
   readonly anonymousAccess: AnonymousAccess | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */

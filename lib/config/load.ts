@@ -71,6 +71,7 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
       sizeOrBytes(MINIMUM_MANIFEST_SIZE),
       MINIMUM_MANIFEST_SIZE,
     ),
+    sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES', flag, false),
     anonymousAccess,
     gatewayListen: readGatewayListen(reader, role),
     storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),

@@ -28,13 +28,26 @@ export interface ManifestAnswer {
   readonly manifest?: FoundManifest;
 }
 
+/** A manifest that is to be stored. */
+export interface PushedManifest {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly facts: ManifestFacts;
+  readonly tags: readonly Tag[];
+  readonly traceId: string;
+}
+
 /** What became of a push. */
 export type Put =
-  | { readonly kind: 'stored' }
+  | { readonly kind: 'stored'; readonly absent?: Absent }
   /** Nothing was stored: the repository does not have these blobs. */
   | { readonly kind: 'blobs-missing'; readonly digests: readonly Digest[] }
   /** Stored, but not tagged: fewer locations than the write quorum hold these blobs so far (the first 100). */
-  | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[] };
+  | { readonly kind: 'short-of-quorum'; readonly blobs: readonly ShortBlob[]; readonly absent?: Absent };
+
+/** The first of what it lists and the repository does not have, if it lacks any: children, which may come later. */
+export type Absent = readonly Digest[];
 
 /** A blob that is not in enough locations yet. */
 export interface ShortBlob {
@@ -42,6 +55,9 @@ export interface ShortBlob {
   /** The names of the locations that it must be in, and is not, verified. */
   readonly lacking: readonly string[];
 }
+
+/** How many digests an answer names at most, where there may be thousands. */
+const NAMED_DIGESTS = 5;
 
 export class Manifests {
   readonly #db: Database;
@@ -95,19 +111,30 @@ export class Manifests {
 
   /**
    * Stores a manifest, links its blobs and children, queues the copies that this causes, and points the tags to it: one
-   * transaction, one round trip. Stores nothing if the repository lacks a blob that it needs.
+   * transaction, one round trip. Stores nothing if the repository lacks a blob that it needs, unless images may be sparse.
    */
-  async put(manifest: {
-    repository: RepositoryName;
-    digest: Digest;
-    bytes: Buffer;
-    facts: ManifestFacts;
-    tags: readonly Tag[];
-    traceId: string;
-  }): Promise<Put> {
+  async put(manifest: PushedManifest): Promise<Put> {
+    const { blobs } = manifest.facts;
+    const outcome = await this.#put(manifest, blobs);
+    if (outcome.kind !== 'blobs-missing' || !this.#settings.sparseImages) return outcome;
+    const missing = new Set(outcome.digests);
+    const sparse = await this.#put(
+      manifest,
+      blobs.filter(each => !missing.has(each)),
+    );
+    return sparse.kind === 'blobs-missing' ? sparse : { ...sparse, absent: outcome.digests.slice(0, NAMED_DIGESTS) };
+  }
+
+  async #put(manifest: PushedManifest, blobs: readonly Digest[]): Promise<Put> {
     const { facts } = manifest;
     const [row] = await this.#db.query(
-      'select missing, short from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)',
+      `select missing, short,
+              array(select c from unnest($12::text[]) c
+                     where c <> $3 and not exists (
+                       select from manifest m join repository r on r.id = m.repository_id join "user" u on u.id = r.namespace_user_id
+                        where u.username = $1 and r.name = $2 and m.digest = c)
+                     order by c limit ${NAMED_DIGESTS})::text[] as absent
+         from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
       [
         ...namePair(this.#settings, manifest.repository),
         manifest.digest,
@@ -118,7 +145,7 @@ export class Manifests {
         facts.subject ?? null,
         facts.artifactType ?? null,
         JSON.stringify(facts.annotations),
-        facts.blobs,
+        blobs,
         facts.children,
         manifest.tags,
         this.#settings.replicate,
@@ -130,7 +157,8 @@ export class Manifests {
     if (!row) throw new TypeError('the database did not say what became of a manifest');
     const missing = asDigests(row, 'missing');
     if (missing.length > 0) return { kind: 'blobs-missing', digests: missing };
-    return taggedOrShort(row);
+    const absent = asDigests(row, 'absent');
+    return { ...taggedOrShort(row), ...(absent.length > 0 ? { absent } : {}) };
   }
 
   /**
@@ -158,15 +186,20 @@ export class Manifests {
     return row?.short ? taggedOrShort(row) : undefined;
   }
 
-  /** Deletes a manifest, and with it the tags that point to it. False if it was not there. */
-  async remove(repository: RepositoryName, digest: Digest): Promise<boolean> {
-    const rows = await this.#db.query(
+  /**
+   * Deletes a manifest, and with it the tags that point to it; what refers to it stays. Answers the first of the indexes
+   * that still list it, and can no longer be pulled whole; undefined if it was not there.
+   */
+  async remove(repository: RepositoryName, digest: Digest): Promise<readonly Digest[] | undefined> {
+    const [row] = await this.#db.query(
       `delete from manifest m using repository r, "user" u
         where r.id = m.repository_id and u.id = r.namespace_user_id and u.username = $1 and r.name = $2 and m.digest = $3
-        returning m.id`,
+        returning array(select i.digest from manifestchild c join manifest i on i.id = c.manifest_id
+                         where c.child_manifest_id = m.id and i.id <> m.id
+                         order by i.digest limit ${NAMED_DIGESTS})::text[] as indexes`,
       [...namePair(this.#settings, repository), digest],
     );
-    return rows.length > 0;
+    return row && asDigests(row, 'indexes');
   }
 }
 

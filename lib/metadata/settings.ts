@@ -9,6 +9,8 @@ export interface MetadataSettings {
   readonly replicate: boolean;
   /** A manifest is tagged once so many required locations hold all of it (`ENTREPOT_WRITE_QUORUM`); 1 waits for none. */
   readonly writeQuorum: number;
+  /** Whether an image may be pushed without all of its blobs (`ENTREPOT_SPARSE_IMAGES`). */
+  readonly sparseImages?: boolean;
 }
 
 export function settingsOf(config: Config): MetadataSettings {
@@ -16,6 +18,7 @@ export function settingsOf(config: Config): MetadataSettings {
     libraryNamespace: config.libraryNamespace,
     replicate: config.replication,
     writeQuorum: config.writeQuorum,
+    sparseImages: config.sparseImages,
   };
 }
 

@@ -22,6 +22,8 @@ export interface ManifestFacts {
   /** What it is attached to. */
   readonly subject: Digest | undefined;
   readonly annotations: Readonly<Record<string, string>>;
+  /** How many of its layers a client may keep to itself, and need not be here. */
+  readonly nonDistributable: number;
   /** Sum of its layers' sizes, in bytes. */
   readonly layersSize: number;
   /** Its config and layers, without those that a client may keep to itself; each once, sorted. */
@@ -50,10 +52,12 @@ const descriptor = z.object({ mediaType, digest, size, urls: z.array(z.string())
 const manifest = z.object({
   schemaVersion: z.literal(2),
   mediaType: mediaType.optional(),
-  artifactType: mediaType.optional(),
-  config: descriptor.optional(),
-  layers: z.array(descriptor).optional(),
-  manifests: z.array(descriptor).optional(),
+  // An empty one counts as none (image specification, "Guidelines for Artifact Usage").
+  artifactType: mediaType.or(z.literal('')).optional(),
+  // Go writes an empty list that was never made as null.
+  config: descriptor.nullish(),
+  layers: z.array(descriptor).nullish(),
+  manifests: z.array(descriptor).nullish(),
   subject: descriptor.nullish(),
   annotations: annotations.nullish(),
 });
@@ -69,16 +73,15 @@ export function readManifest(bytes: Buffer, contentType: string): ManifestFacts 
   const layers = data.layers ?? [];
   const layersSize = layers.reduce((sum, layer) => sum + layer.size, 0);
   if (!Number.isSafeInteger(layersSize)) throw new ManifestInvalid('its layers are too large together');
-  const needed = [
-    ...(data.config ? [data.config] : []),
-    ...layers.filter(layer => !isNonDistributable(layer.mediaType)),
-  ];
+  const distributable = layers.filter(layer => !isNonDistributable(layer.mediaType));
+  const needed = [...(data.config ? [data.config] : []), ...distributable];
   return {
     mediaType: contentType,
     configMediaType: data.config?.mediaType,
-    artifactType: data.artifactType ?? data.config?.mediaType,
+    artifactType: data.artifactType || data.config?.mediaType,
     subject: data.subject?.digest,
     annotations: data.annotations ?? {},
+    nonDistributable: layers.length - distributable.length,
     layersSize,
     blobs: distinct(needed),
     children: distinct(data.manifests ?? []),

@@ -98,6 +98,7 @@ test('what is not given has a default', () => {
   assert.is(config.libraryNamespace, 'library');
   assert.is(config.maximumLayerSize, 20 * 1024 ** 3);
   assert.is(config.maximumManifestSize, 4 * 1024 ** 2);
+  assert.is(config.sparseImages, false);
   assert.is(config.anonymousAccess, undefined);
   assert.equal(config.gatewayListen, { host: '127.0.0.1', port: 8080 });
   assert.equal(config.storageProxyListen, { host: '127.0.0.1', port: 7070 });
@@ -124,6 +125,7 @@ ENTREPOT_DB_LISTEN_URI: postgresql://file/entrepot
     ENTREPOT_GATEWAY_LISTEN: '[::]:80',
     ENTREPOT_ANONYMOUS_ACCESS: 'pull',
     ENTREPOT_MAXIMUM_MANIFEST_SIZE: '8M',
+    ENTREPOT_SPARSE_IMAGES: 'true',
     ENTREPOT_DB_LISTEN_URI: 'postgres://environment/entrepot',
     ENTREPOT_DB_POOL_SIZE: '4',
     ENTREPOT_LOCATIONS: NODES,
@@ -136,6 +138,7 @@ ENTREPOT_DB_LISTEN_URI: postgresql://file/entrepot
   assert.equal(config.gatewayListen, { host: '::', port: 80 });
   assert.is(config.anonymousAccess, 'pull');
   assert.is(config.maximumManifestSize, 8 * 1024 ** 2);
+  assert.is(config.sparseImages, true);
   assert.is(config.database?.listenUrl, 'postgresql://environment/entrepot');
   assert.is(config.database?.poolSize, 4);
   assert.equal(config.locations[0]?.nodes, ['us:7070']);

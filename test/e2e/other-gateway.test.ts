@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { digestOf, waysToPush } from '../gateway/stack.js';
 import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -21,11 +22,16 @@ function client(base: string): OciClient {
   return made;
 }
 
-test('each request of one upload lands on another gateway; the bytes stay in the region where it began', async () => {
-  const gateways = [client(stack.us), client(stack.eu)];
-  const bytes = randomBytes(1_000_000);
+/** A client whose requests go to the two regions in turn. */
+function inTurn(): OciClient {
+  const [us, eu] = [client(stack.us), client(stack.eu)];
   let turn = 0;
-  const ask: OciClient['request'] = (...request) => (gateways[turn++ % 2] as OciClient).request(...request);
+  return { ...us, request: (...request) => (turn++ % 2 ? eu : us).request(...request) };
+}
+
+test('each request of one upload lands on another gateway; the bytes stay in the region where it began', async () => {
+  const ask = inTurn().request;
+  const bytes = randomBytes(1_000_000);
   let { location } = (await ask('POST', `/v2/${repository}/blobs/uploads/`)).headers;
   for (let at = 0; at < bytes.length; at += 125_000) {
     const chunk = bytes.subarray(at, at + 125_000);
@@ -40,6 +46,50 @@ test('each request of one upload lands on another gateway; the bytes stay in the
   assert.is(closed.status, 201, closed.body.toString());
   assert.equal(await client(stack.eu).pullBlob(repository, sha256(bytes)), bytes);
   assert.equal([await stack.blobsOf('usstorage'), await stack.blobsOf('eustorage')], [[sha256(bytes)], []]);
+});
+
+test('every way to push a blob, also with a wrong digest, each request at the other region', async () => {
+  const both = inTurn();
+  for (const [way, push] of Object.entries(waysToPush)) {
+    for (const algorithm of ['sha256', 'sha512']) {
+      const bytes = randomBytes(10_000);
+      const digest = digestOf(bytes, algorithm);
+      const pushed = await push(both, 'over/ways', bytes, digest);
+      assert.is(pushed.status, 201, `${way}, ${algorithm}: ${pushed.body}`);
+      assert.equal((await both.request('GET', pushed.headers.location ?? '')).body, bytes, way);
+      assert.is((await push(both, 'over/ways', randomBytes(10_000), digest)).status, 400, way);
+      assert.is((await both.request('DELETE', `/v2/over/ways/blobs/${digest}`)).status, 202, way);
+      assert.is((await both.request('HEAD', `/v2/over/ways/blobs/${digest}`)).status, 404, way);
+    }
+  }
+});
+
+test('what is pushed, tagged, attached and deleted in one region is so in the other at once', async () => {
+  const both = inTurn();
+  const mediaType = 'application/vnd.oci.image.index.v1+json';
+  const index = (more: object) => Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests: [], ...more }));
+  const body = index({});
+  const referrer = index({ subject: { mediaType, digest: sha256(body), size: body.length } });
+  const path = (reference: string) => `/v2/over/all/manifests/${reference}`;
+  const put = (to: string, bytes: Buffer) =>
+    both.request('PUT', path(to), { body: bytes, headers: { 'content-type': mediaType } });
+  const attached = async () => {
+    const { body: list } = await both.request('GET', `/v2/over/all/referrers/${sha256(body)}`);
+    return JSON.parse(list.toString()).manifests.length;
+  };
+  // An odd number of requests in each round: the next begins in the other region.
+  for (let round = 0; round < 6; round++) {
+    assert.is((await put(`${sha256(body)}?tag=a&tag=b`, body)).status, 201);
+    for (const tag of ['a', 'b']) assert.equal((await both.request('GET', path(tag))).body, body);
+    assert.is((await put(sha256(referrer), referrer)).headers['oci-subject'], sha256(body));
+    assert.is(await attached(), 1);
+    assert.is((await both.request('DELETE', path(sha256(referrer)))).status, 202);
+    assert.is(await attached(), 0);
+    assert.is((await both.request('DELETE', path('a'))).status, 202);
+    assert.is((await both.request('HEAD', path('a'))).status, 404);
+    assert.is((await both.request('DELETE', path(sha256(body)))).status, 202);
+    assert.is((await both.request('HEAD', path('b'))).status, 404);
+  }
 });
 
 test('a gateway killed in the middle of a chunk: the other one says how far it got, and goes on', async () => {

@@ -37,6 +37,8 @@ async function rights(client: OciClient, headers: Record<string, string> = {}) {
       await status('GET', '/v2/access/manifests/v1'),
       await status('HEAD', '/v2/access/manifests/v1'),
       await status('GET', '/v2/access/tags/list'),
+      await status('GET', `/v2/access/referrers/${digest}`),
+      await status('GET', '/v2/_catalog'),
     ],
     push: [
       await status('POST', `/v2/access/blobs/uploads/?digest=${digest}`, { body: blob }),
@@ -47,9 +49,9 @@ async function rights(client: OciClient, headers: Record<string, string> = {}) {
   };
 }
 
-const pulls = [200, 200, 200, 200, 200];
+const pulls = [200, 200, 200, 200, 200, 200, 200];
 const all = { base: 200, pull: pulls, push: [201, 201, 201], delete: [202, 202] };
-const nothing = { base: 401, pull: [401, 401, 401, 401, 401], push: [401, 401, 401], delete: [401, 401] };
+const nothing = { base: 401, pull: [401, 401, 401, 401, 401, 401, 401], push: [401, 401, 401], delete: [401, 401] };
 
 test('opened for pushes', async () => {
   assert.equal(await rights(stack.client), all);

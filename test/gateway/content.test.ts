@@ -97,8 +97,7 @@ test('what is not there', async () => {
     [`/v2/there/manifests/${digest}`, 'MANIFEST_UNKNOWN'],
     ['/v2/not/there/manifests/v1', 'NAME_UNKNOWN'],
     ['/v2/not/there/tags/list', 'NAME_UNKNOWN'],
-    ['/v2/_catalog', 'UNSUPPORTED'],
-    [`/v2/there/referrers/${digest}`, 'UNSUPPORTED'],
+    ['/v2/_catalogue', 'UNSUPPORTED'],
     ['/nothing', 'UNSUPPORTED'],
   ];
   for (const [path, code] of cases) {
@@ -235,7 +234,9 @@ test('wrong methods', async () => {
     ['POST', '/v2/', 'GET, HEAD'],
     ['PUT', `/v2/a/blobs/${digestOf(Buffer.alloc(0))}`, 'GET, HEAD, DELETE'],
     ['GET', '/v2/a/blobs/uploads/', 'POST'],
-    ['DELETE', '/v2/a/tags/list', 'GET'],
+    ['DELETE', '/v2/a/tags/list', 'GET, HEAD'],
+    ['POST', '/v2/_catalog', 'GET, HEAD'],
+    ['PUT', `/v2/a/referrers/${digestOf(Buffer.alloc(0))}`, 'GET, HEAD'],
     ['PATCH', '/v2/a/manifests/v1', 'GET, HEAD, PUT, DELETE'],
     ['OPTIONS', '/v2/a/manifests/v1', 'GET, HEAD, PUT, DELETE'],
   ];

@@ -28,6 +28,9 @@ test('every resource', () => {
   assert.equal(route(`/v2/a/blobs/uploads/${uuid}`), { kind: 'upload', repository: 'a', uuid });
   assert.equal(route('/v2/a/manifests/v1'), { kind: 'manifest', repository: 'a', reference: { tag: 'v1' } });
   assert.equal(route('/v2/a/tags/list'), { kind: 'tags', repository: 'a' });
+  assert.equal(route('/v2/_catalog'), { kind: 'catalog' });
+  const subject = `sha256:${hex}`;
+  assert.equal(route(`/v2/a/b/referrers/${subject}`), { kind: 'referrers', repository: 'a/b', subject });
 });
 
 test('from the right: the words of the grammar are names too', () => {
@@ -103,6 +106,7 @@ test('malformed references', () => {
   for (const digest of digests) {
     assert.is(route(`/v2/a/manifests/${digest}`), '400 DIGEST_INVALID', digest);
     assert.is(route(`/v2/a/blobs/${digest}`), '400 DIGEST_INVALID', digest);
+    assert.is(route(`/v2/a/referrers/${digest}`), '400 DIGEST_INVALID', digest);
   }
   for (const digest of ['..', '%2e%2e', '', hex])
     assert.is(route(`/v2/a/blobs/${digest}`), '400 DIGEST_INVALID', digest);
@@ -120,11 +124,13 @@ test('what is no resource', () => {
     '/v2x',
     '/v2/a',
     '/v2/a/manifests/b/c',
-    '/v2/_catalog',
+    '/v2/_catalog/',
+    '/v2/a/_catalog',
     '/V2/',
     '//v2/',
     `/v2/a/blobs/uploads/${uuid}/x`,
-    `/v2/a/referrers/sha256:${hex}`,
+    '/v2/a/referrers',
+    '/v2/referrers',
     '/v2/a/tags/list/',
   ]) {
     assert.is(route(path), undefined, path);

@@ -154,7 +154,7 @@ test('a child that is missing does not hold the index up, and is linked when it 
   const repo = newRepository();
   const child = imageOf([await pushed(m, repo)]);
   const index = indexOf([child]);
-  assert.equal(await put(m, repo, index, 'v1'), { kind: 'stored' });
+  assert.equal(await put(m, repo, index, 'v1'), { kind: 'stored', absent: [child.digest] });
   assert.is(await children(index), 0);
   await put(m, repo, child);
   assert.is(await children(index), 1);

@@ -7,7 +7,7 @@ import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
-import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
+import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
 import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('metadata: registry');
@@ -314,6 +314,26 @@ test('manifest: stored only when the repository has every blob, and says which a
   assert.equal(found.manifest?.bytes, image.bytes);
   assert.is(found.manifest?.mediaType, IMAGE);
   assert.is((await m.manifests.find(repo, { digest: image.digest }, image.digest)).manifest?.bytes, undefined);
+});
+
+test('manifest: where images may be sparse, one is stored with the blobs that are there, and says which are not', async () => {
+  const sparse = openMetadata(m.url, { ...twoRegions, sparseImages: true });
+  const repo = newRepository();
+  const [present, absent] = [await recorded(repo), newDigest()];
+  const image = imageOf([present, absent]);
+  const put = () => sparse.manifests.put({ repository: repo, ...image, tags: [tag('v1')], traceId: '' });
+  assert.equal(await put(), { kind: 'stored', absent: [absent] });
+  assert.is((await m.manifests.find(repo, { tag: tag('v1') })).manifest?.digest, image.digest);
+  const linked = () =>
+    m.db.query(
+      `select s.content_checksum as digest from manifestblob mb join imagestorage s on s.id = mb.blob_id
+         join manifest m on m.id = mb.manifest_id where m.digest = $1`,
+      [image.digest],
+    );
+  assert.equal(await linked(), [{ digest: present }]);
+  await m.blobs.record({ repository: repo, digest: absent, size: 7, location: 'usstorage', traceId: 'f'.repeat(32) });
+  assert.equal(await put(), { kind: 'stored' });
+  assert.is((await linked()).length, 2);
 });
 
 test('manifest: a push that is refused leaves no repository behind', async () => {
