@@ -2,9 +2,10 @@
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startCluster } from '../../deploy/local/postgres/cluster.js';
+import type { Row } from '../../lib/metadata/database.js';
 import { migrate } from '../../lib/metadata/migrate.js';
 import { parseRepository } from '../../lib/oci/name.js';
-import { openMetadata, quiet } from '../support/clients.js';
+import { type Metadata, openMetadata, quiet } from '../support/clients.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
 import { atEnd } from '../support/suite.js';
@@ -17,12 +18,17 @@ export interface Ours {
   /** Where the source's blobs lie. */
   readonly source: string;
   readonly worker: StartedProcess;
+  /** Starts a gateway in us; resolves to its base URL there. */
+  startGateway(): Promise<string>;
+  /** One statement on the database. */
+  sql(text: string): Promise<Row[]>;
   /** Has blobs, which lie in the source, copied; resolves to the seconds that it took. */
   copy(blobs: readonly MadeBlob[]): Promise<number>;
 }
 
 const DATABASE_PORT = 5432;
 const PROXY_PORT = 7071;
+const GATEWAY_PORT = 8080;
 
 /** A storage-proxy and the database in us, a storage-proxy and a worker in eu. */
 export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
@@ -41,6 +47,7 @@ export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
     FEATURE_STORAGE_REPLICATION: true,
     ENTREPOT_LOCATIONS: { usstorage: nodes(wan.us), eustorage: nodes(wan.eu) },
     ENTREPOT_WORKER_CONCURRENCY: concurrency,
+    ENTREPOT_ANONYMOUS_ACCESS: 'push',
   };
   const start = (script: string, region: Region, location: string, listen: Record<string, string>) =>
     startProcess({
@@ -48,14 +55,25 @@ export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
       config,
       through: region.through,
       env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: location, ...listen },
-      ready: async started => /listening|copying blobs/.test(started.log()),
+      ready: async started => /listening|copying blobs|the gateway serves/.test(started.log()),
     });
   for (const [region, location] of [[wan.us, 'usstorage'] as const, [wan.eu, 'eustorage'] as const]) {
     const listen = { ENTREPOT_STORAGE_PROXY_LISTEN: `${region.address}:${PROXY_PORT}` };
     await start('storage-proxy/main.js', region, location, listen);
   }
   const worker = await start('worker/main.js', wan.eu, 'eustorage', { ENTREPOT_WORKER_LISTEN: '127.0.0.1:7091' });
-  return { source: storage.usstorage, worker, copy: copier(url) };
+  const metadata = openMetadata(url, { libraryNamespace: 'library', replicate: false, writeQuorum: 1 });
+  return {
+    source: storage.usstorage,
+    worker,
+    async startGateway() {
+      const listen = `${wan.us.address}:${GATEWAY_PORT}`;
+      await start('gateway/main.js', wan.us, 'usstorage', { ENTREPOT_GATEWAY_LISTEN: listen });
+      return `http://${listen}`;
+    },
+    sql: text => metadata.db.query(text),
+    copy: copier(metadata),
+  };
 }
 
 /** PostgreSQL, as durable as it is by itself, reached in its region by a forwarder. Resolves to its URL here. */
@@ -82,8 +100,7 @@ async function startDatabase(region: Region, folder: string): Promise<string> {
   return cluster.url;
 }
 
-function copier(url: string): Ours['copy'] {
-  const metadata = openMetadata(url, { libraryNamespace: 'library', replicate: false, writeQuorum: 1 });
+function copier(metadata: Metadata): Ours['copy'] {
   const repository = parseRepository('team/app');
   const left = async () => (await metadata.db.query('select 1 from replication limit 1')).length;
   return async blobs => {
