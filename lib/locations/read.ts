@@ -74,6 +74,12 @@ const PATIENCE_MS = 3_000;
 const LOOK_AGAIN_MS = 250;
 
 /**
+ * How long the only location that has a blob may be silent. Longer than where there is another one: over a crowded link,
+ * bytes are late, and who asks again for them makes that worse. (A process that hangs is noticed by the keepalive.)
+ */
+const ONLY_SOURCE_SILENCE_MS = 10_000;
+
+/**
  * Opens the blob at the first location that answers. Throws BlobUnavailable, or the caller's own cancellation. The
  * bytes throw BlobUnavailable too, when no location can go on with them.
  */
@@ -137,9 +143,12 @@ async function open(request: Reading, offset: number, length: number): Promise<O
   if (next.kind === 'crossing') return { location: next.target, bytes: next.bytes, mayEnd: true };
   const { limit } = next;
   const attempts: { location: string; error: unknown }[] = [];
-  for (const location of request.locations.forReading(crossing?.holders ?? request.holders)) {
+  const locations = request.locations.forReading(crossing?.holders ?? request.holders);
+  const isOnlySource = locations.filter(location => location.serves('read')).length < 2;
+  const context = isOnlySource ? { ...request.context, silenceMs: ONLY_SOURCE_SILENCE_MS } : request.context;
+  for (const location of locations) {
     try {
-      const bytes = await openAt(location, request, offset, limit);
+      const bytes = await openAt(location, { ...request, context }, offset, limit);
       return { location: location.name, bytes, mayEnd: limit < length };
     } catch (error) {
       if (request.context.signal?.aborted) throw error;

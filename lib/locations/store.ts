@@ -83,6 +83,8 @@ export interface StoreContext extends CallContext {
   readonly affinity?: string | undefined;
   /** Whether this is one of many reads side by side, each taken in as fast as it comes: they share many connections. */
   readonly striped?: boolean;
+  /** How long a read bears to get nothing, in milliseconds, while it asks; default 2 s. */
+  readonly silenceMs?: number;
 }
 
 type Context = StoreContext | AbortSignal | undefined;
@@ -123,11 +125,11 @@ export class RemoteStore {
   /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
-    const { signal, striped, ...rest } = asContext(context);
+    const { signal, striped, silenceMs = STALL_MS, ...rest } = asContext(context);
     return this.#route.stream(async (stub, done) => {
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
-      const first = await nextInTime(messages, STALL_MS, () => cancelCall(call));
+      const first = await nextInTime(messages, silenceMs, () => cancelCall(call));
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
       const unread = setTimeout(() => {
@@ -140,7 +142,7 @@ export class RemoteStore {
         try {
           if (firstData.length > 0) yield firstData;
           while (true) {
-            const next = await nextInTime(messages, STALL_MS, () => cancelCall(call));
+            const next = await nextInTime(messages, silenceMs, () => cancelCall(call));
             if (next.done) return;
             if (next.value.data.length > 0) yield next.value.data;
           }
