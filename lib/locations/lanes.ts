@@ -5,7 +5,7 @@
  * connection carries 244 Mbit/s over 80 ms, however wide its window. After a lost packet only that connection slows down.
  */
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { channelCredentials, channelOptions, FAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, channelCredentials, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
 
 /**
@@ -59,7 +59,7 @@ export class Lanes {
   }
 
   #open(): Lane {
-    const options = { ...channelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
+    const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
     const lane = { stub: new StorageStub(this.#address, channelCredentials(), options), busy: 0 };
     this.#lanes.push(lane);
     return lane;

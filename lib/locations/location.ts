@@ -34,7 +34,7 @@ export class Location implements Route {
 
   async oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T> {
     const node = await this.#firstThatWorks(need, async each => each, affinity);
-    return operation(node.stub);
+    return operation(node.bulkStub);
   }
 
   stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped = false): Promise<T> {

@@ -11,7 +11,7 @@ import type { Capabilities__Output } from '../../proto/generated/entrepot/storag
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { asSize } from '../oci/size.js';
 import { callUnary } from '../rpc/call.js';
-import { channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
 import { fail } from '../rpc/errors.js';
 import { watchHealth } from '../rpc/health.js';
 import { StorageStub } from '../rpc/proto.js';
@@ -39,6 +39,8 @@ const RETRY_MS = { first: 100, most: 1_000 };
 export class StorageNode {
   readonly address: string;
   readonly stub: StorageClient;
+  /** For streams of bytes, so that over a long link nothing else waits behind them. */
+  readonly bulkStub: StorageClient;
   readonly #wideStub: StorageClient | undefined;
   readonly #lanes: Lanes | undefined;
   readonly #options: NodeOptions;
@@ -53,8 +55,10 @@ export class StorageNode {
     this.address = options.address;
     this.#options = options;
     this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(NEAR_WINDOW));
-    this.#wideStub =
-      options.wideStreams && new StorageStub(options.address, channelCredentials(), channelOptions(FAR_WINDOW));
+    const bulk = (window: number) =>
+      options.wideStreams && new StorageStub(options.address, channelCredentials(), bulkChannelOptions(window));
+    this.bulkStub = bulk(NEAR_WINDOW) ?? this.stub;
+    this.#wideStub = bulk(FAR_WINDOW);
     this.#lanes = options.wideStreams && new Lanes(options.address);
     this.#following = this.#follow();
   }
@@ -76,7 +80,7 @@ export class StorageNode {
   openStream(striped = false): { stub: StorageClient; done: () => void } {
     if (striped && this.#lanes) return this.#lanes.take();
     const done = this.#wideStub && this.#options.wideStreams?.take();
-    return this.#wideStub && done ? { stub: this.#wideStub, done } : { stub: this.stub, done: () => {} };
+    return this.#wideStub && done ? { stub: this.#wideStub, done } : { stub: this.bulkStub, done: () => {} };
   }
 
   /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
@@ -111,6 +115,7 @@ export class StorageNode {
   async close(): Promise<void> {
     this.#stop.abort();
     this.stub.close();
+    if (this.bulkStub !== this.stub) this.bulkStub.close();
     this.#wideStub?.close();
     this.#lanes?.close();
     await this.#following;

@@ -21,25 +21,32 @@ const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
 
 /**
  * Stripes that are not complete: two on each connection (lanes.ts), so that the round trip between the end of one and the
- * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms.
+ * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms. This is
+ * the most; how many it is depends on what the link carries.
  */
 const STRIPES_IN_FLIGHT = 32;
 
+/** As many at first; near sources need no more, since there one connection is as fast as the machine. */
+const STRIPES_AT_FIRST = 4;
+
 /**
- * As many at first, and for as long as the source is near: there one connection is as fast as the machine, and more of
- * them only cost work. It is far if a stripe's first byte took longer than this.
+ * As much is asked for as comes in while a request goes there and back twice, and a bit: that grows threefold a round trip
+ * until the link, the source or the reader is full. More would only queue up somewhere on the way, and the stripe that
+ * comes next would wait for those behind it.
  */
-const STRIPES_IN_FLIGHT_NEAR = 2;
-const FAR_MS = 25;
+const SPARE_MS = 100;
+const RATE_EVERY_MS = 100;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
 const FREE_STRIPES = 16;
 
 /**
- * A stripe that is waited for so long, while so many behind it are complete, is asked for a second time elsewhere: what
- * may be read ahead lasts for 400 ms at 1 Gbit/s, and then everything would stand still for one slow connection.
+ * A stripe that takes so long, and so many times as long as others do, while so many behind it are complete, is asked for
+ * a second time elsewhere: what may be read ahead lasts for 400 ms at 1 Gbit/s, and then everything would stand still for
+ * one slow connection. Where all are slow, because the link is, asking again would only crowd it.
  */
 const LATE_MS = 250;
+const LATE_TIMES = 3;
 const LATE_BEHIND = 8;
 
 /** If no checkpoint comes for so long, reading goes on without: the store makes larger steps, or the database is away. */
@@ -59,6 +66,7 @@ export interface StripedRequest extends Omit<ReadRequest, 'range'> {
 interface Stripe {
   readonly start: number;
   readonly end: number;
+  readonly askedAt: number;
   /** Its bytes, as far as they have come. */
   readonly data: Buffer;
   /** The first byte that was not handed out. */
@@ -80,7 +88,13 @@ export class StripedRead {
   #next: number;
   #kept: number;
   #readBytes = 0;
-  #inFlight = STRIPES_IN_FLIGHT_NEAR;
+  /** How long a stripe takes, from the asking to its last byte: a moving average, in milliseconds. */
+  #usualMs = 0;
+  #inFlight = STRIPES_AT_FIRST;
+  /** The shortest time that a stripe's first byte took, in milliseconds. */
+  #roundTripMs = Number.POSITIVE_INFINITY;
+  #rateSince = performance.now();
+  #rateBytes = 0;
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -149,7 +163,6 @@ export class StripedRead {
 
   /** The next piece of the stripe that is handed out; undefined at its end. */
   async #pieceOf(stripe: Stripe): Promise<Buffer | undefined> {
-    const waitingSince = Date.now();
     let askedAgain = false;
     while (!this.#closed) {
       if (stripe.given < stripe.at) {
@@ -160,7 +173,7 @@ export class StripedRead {
       if (isComplete(stripe)) return undefined;
       if (stripe.failure) throw stripe.failure.error;
       await this.#changed(LATE_MS);
-      if (!askedAgain && Date.now() - waitingSince >= LATE_MS && this.#isOvertaken(stripe)) {
+      if (!askedAgain && this.#isLate(stripe)) {
         askedAgain = true;
         void this.#read(stripe);
       }
@@ -168,8 +181,9 @@ export class StripedRead {
     throw fail.cancelled();
   }
 
-  #isOvertaken(stripe: Stripe): boolean {
-    return !isComplete(stripe) && this.#stripes.filter(isComplete).length >= LATE_BEHIND;
+  #isLate(stripe: Stripe): boolean {
+    if (isComplete(stripe) || this.#stripes.filter(isComplete).length < LATE_BEHIND) return false;
+    return performance.now() - stripe.askedAt >= Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
   }
 
   /** Asks for as much as may be on its way. */
@@ -184,6 +198,7 @@ export class StripedRead {
       const stripe = {
         start: this.#next,
         end,
+        askedAt: performance.now(),
         data: budget.buffer(),
         given: this.#next,
         at: this.#next,
@@ -209,15 +224,18 @@ export class StripedRead {
         range: { offset: at, length: stripe.end - at },
         context: { ...this.#request.context, signal: stripe.stop.signal, striped: true },
       });
-      if (performance.now() - asked > FAR_MS) this.#widen();
+      this.#roundTripMs = Math.min(this.#roundTripMs, performance.now() - asked);
       for await (const piece of bytes) {
         this.#readBytes += piece.length;
+        this.#gauge(piece.length);
         const known = stripe.at - at;
         at += piece.length;
         if (at <= stripe.at) continue;
         piece.copy(stripe.data, stripe.at - stripe.start, known);
         stripe.at = Math.min(at, stripe.end);
         if (isComplete(stripe)) {
+          const tookMs = performance.now() - stripe.askedAt;
+          this.#usualMs = this.#usualMs === 0 ? tookMs : 0.9 * this.#usualMs + 0.1 * tookMs;
           stripe.stop.abort();
           this.#ask();
         }
@@ -231,9 +249,15 @@ export class StripedRead {
     }
   }
 
-  #widen(): void {
-    if (this.#inFlight === STRIPES_IN_FLIGHT) return;
-    this.#inFlight = STRIPES_IN_FLIGHT;
+  /** Bytes have come in: now and then, how many stripes should be on their way is told from how fast they do. */
+  #gauge(bytes: number): void {
+    this.#rateBytes += bytes;
+    const elapsed = performance.now() - this.#rateSince;
+    if (elapsed < RATE_EVERY_MS) return;
+    const wanted = (this.#rateBytes / elapsed) * (2 * this.#roundTripMs + SPARE_MS);
+    this.#inFlight = Math.max(STRIPES_AT_FIRST, Math.min(STRIPES_IN_FLIGHT, Math.ceil(wanted / STRIPE_BYTES)));
+    this.#rateSince += elapsed;
+    this.#rateBytes = 0;
     this.#ask();
   }
 

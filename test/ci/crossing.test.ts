@@ -104,34 +104,6 @@ test('the worker ends in order in the middle: every pull ends well', async () =>
   assert.ok(await until(() => stack.hasPlacement(digest), 60_000));
 });
 
-test('two workers share the region: a pull finds the one that makes the copy', async () => {
-  const listen = `127.0.0.1:${await freePort()}`;
-  const second = await startProcess({
-    name: 'second worker of eu',
-    script: 'worker/main.js',
-    config: stack.config,
-    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_WORKER_LISTEN: listen },
-    ready: () => checkHealth(listen, '', 2_000),
-  });
-  const known = () => stack.sql('select 1 from worker where address = $1', [listen]);
-  assert.ok(await until(async () => (await known()).length > 0, 20_000));
-  await stack.setReplicatorIdle(false);
-  stack.links.usstorage.bytesPerSecond = 24 * MiB;
-  const [size, count] = [16 * MiB, 6];
-  const crossed = await stack.crossed(async () => {
-    const pulls = Array.from({ length: count }, async () => {
-      const digest = await stack.push(repository, size);
-      await assertWhole(pullMany(digest, 4), digest, size);
-    });
-    await Promise.all(pulls);
-  });
-  stack.links.usstorage.bytesPerSecond = Number.POSITIVE_INFINITY;
-  await stack.setReplicatorIdle(true);
-  console.log(`two workers: the blobs crossed ${(crossed / size / count).toFixed(4)} times`);
-  assert.ok(crossed <= 1.1 * size * count, `${crossed / size / count} times the blobs crossed`);
-  await second.stop();
-});
-
 test('the source is killed in the middle: all goes on from another', async () => {
   const size = 64 * MiB;
   const proxy = await startThird('storage-proxy');

@@ -1,0 +1,71 @@
+/** Two workers of one region, and a link that is full: pulls still share the crossings, whichever worker makes the copy. */
+import * as assert from 'uvu/assert';
+import { checkHealth } from '../../lib/rpc/health.js';
+import { type FarStack, type Pull, pull, startFarStack } from '../support/far.js';
+import { freePort } from '../support/ports.js';
+import { startProcess } from '../support/process.js';
+import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
+
+const test = suite('crossings, two workers', { timeoutMs: 180_000, fileTimeoutMs: 400_000 });
+const MiB = 1024 * 1024;
+const repository = 'far/app';
+let stack: FarStack;
+/** Both gateways of eu. */
+let gateways: string[];
+
+test.before(async () => {
+  stack = await startFarStack({
+    parts: ['storage-proxy-us', 'storage-proxy-eu', 'worker-eu', 'gateway-us', 'gateway-eu'],
+  });
+  const listen = `127.0.0.1:${await freePort()}`;
+  gateways = [stack.eu, `http://${listen}`];
+  await startProcess({
+    name: 'second gateway of eu',
+    script: 'gateway/main.js',
+    config: stack.config,
+    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_GATEWAY_LISTEN: listen },
+    ready: async () => (await fetch(`http://${listen}/health/instance`)).ok,
+  });
+  await stack.setReplicatorIdle(true);
+});
+
+/** Pulls through both gateways at the same time. */
+function pullMany(digest: string, count: number): Promise<Pull[]> {
+  const one = (index: number) => pull(gateways[index % 2] as string, repository, digest);
+  return Promise.all(Array.from({ length: count }, (_, index) => one(index)));
+}
+
+async function assertWhole(pulls: Promise<Pull[]>, digest: string, size: number): Promise<void> {
+  for (const got of await pulls) assert.equal(got, { status: 200, digest, size });
+}
+
+test('two workers share the region: a pull finds the one that makes the copy', async () => {
+  const listen = `127.0.0.1:${await freePort()}`;
+  const second = await startProcess({
+    name: 'second worker of eu',
+    script: 'worker/main.js',
+    config: stack.config,
+    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_WORKER_LISTEN: listen },
+    ready: () => checkHealth(listen, '', 2_000),
+  });
+  const known = () => stack.sql('select 1 from worker where address = $1', [listen]);
+  assert.ok(await until(async () => (await known()).length > 0, 20_000));
+  await stack.setReplicatorIdle(false);
+  stack.links.usstorage.bytesPerSecond = 24 * MiB;
+  const [size, count] = [16 * MiB, 6];
+  const crossed = await stack.crossed(async () => {
+    const pulls = Array.from({ length: count }, async () => {
+      const digest = await stack.push(repository, size);
+      await assertWhole(pullMany(digest, 4), digest, size);
+    });
+    await Promise.all(pulls);
+  });
+  stack.links.usstorage.bytesPerSecond = Number.POSITIVE_INFINITY;
+  await stack.setReplicatorIdle(true);
+  console.log(`two workers: the blobs crossed ${(crossed / size / count).toFixed(4)} times`);
+  assert.ok(crossed <= 1.1 * size * count, `${crossed / size / count} times the blobs crossed`);
+  await second.stop();
+});
+
+test.run();
