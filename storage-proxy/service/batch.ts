@@ -6,8 +6,8 @@ import type { BatchReadBlobsResponse } from '../../proto/generated/entrepot/stor
 import type { BatchWriteBlobsRequest__Output } from '../../proto/generated/entrepot/storage/v1/BatchWriteBlobsRequest.js';
 import type { BatchWriteBlobsResponse } from '../../proto/generated/entrepot/storage/v1/BatchWriteBlobsResponse.js';
 import type { BlobRead } from '../../proto/generated/entrepot/storage/v1/BlobRead.js';
+import { each } from '../engines/each.js';
 import type { BlobBody, Engine } from '../engines/engine.js';
-import { each } from './each.js';
 import { outcome } from './outcome.js';
 import { CONCURRENCY, type Parts } from './service.js';
 import { asDigest, asDigests, assertItems } from './validate.js';

@@ -10,7 +10,7 @@ import type { StatBlobRequest__Output } from '../../proto/generated/entrepot/sto
 import type { StatBlobResponse } from '../../proto/generated/entrepot/storage/v1/StatBlobResponse.js';
 import type { VerifyBlobRequest__Output } from '../../proto/generated/entrepot/storage/v1/VerifyBlobRequest.js';
 import type { VerifyBlobResponse } from '../../proto/generated/entrepot/storage/v1/VerifyBlobResponse.js';
-import { each } from './each.js';
+import { each } from '../engines/each.js';
 import { CONCURRENCY, type Parts } from './service.js';
 import { asBytes, asDigest, asDigests } from './validate.js';
 

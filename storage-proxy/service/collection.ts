@@ -5,7 +5,7 @@ import type { DeleteBlobsRequest__Output } from '../../proto/generated/entrepot/
 import type { DeleteBlobsResponse } from '../../proto/generated/entrepot/storage/v1/DeleteBlobsResponse.js';
 import type { ListBlobsRequest__Output } from '../../proto/generated/entrepot/storage/v1/ListBlobsRequest.js';
 import type { ListBlobsResponse } from '../../proto/generated/entrepot/storage/v1/ListBlobsResponse.js';
-import { each } from './each.js';
+import { each } from '../engines/each.js';
 import { outcome } from './outcome.js';
 import { CONCURRENCY, type Parts } from './service.js';
 import { asDigests, asOptionalDigest, MAX_ITEMS } from './validate.js';

@@ -1,7 +1,15 @@
 /** Fifty pulls of what the region still lacks, through two gateways, and deaths on the way. */
 import * as assert from 'uvu/assert';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { type FarStack, type Pull, type PullOptions, pull, startFarStack, type ThirdLocation } from '../support/far.js';
+import {
+  type FarStack,
+  type Pull,
+  type PullOptions,
+  pull,
+  startFarStack,
+  startSecondGateway,
+  type ThirdLocation,
+} from '../support/far.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
 import { suite } from '../support/suite.js';
@@ -22,15 +30,7 @@ test.before(async () => {
     parts: ['storage-proxy-us', 'storage-proxy-eu', 'worker-eu', 'gateway-us', 'gateway-eu'],
     third,
   });
-  const listen = `127.0.0.1:${await freePort()}`;
-  gateways = [stack.eu, `http://${listen}`];
-  await startProcess({
-    name: 'second gateway of eu',
-    script: 'gateway/main.js',
-    config: stack.config,
-    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_GATEWAY_LISTEN: listen },
-    ready: async () => (await fetch(`http://${listen}/health/instance`)).ok,
-  });
+  gateways = [stack.eu, await startSecondGateway(stack)];
   await stack.setReplicatorIdle(true);
 });
 

@@ -1,7 +1,7 @@
 /** Two workers of one region, and a link that is full: pulls still share the crossings, whichever worker makes the copy. */
 import * as assert from 'uvu/assert';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { type FarStack, type Pull, pull, startFarStack } from '../support/far.js';
+import { type FarStack, type Pull, pull, startFarStack, startSecondGateway } from '../support/far.js';
 import { freePort } from '../support/ports.js';
 import { startProcess } from '../support/process.js';
 import { suite } from '../support/suite.js';
@@ -18,15 +18,7 @@ test.before(async () => {
   stack = await startFarStack({
     parts: ['storage-proxy-us', 'storage-proxy-eu', 'worker-eu', 'gateway-us', 'gateway-eu'],
   });
-  const listen = `127.0.0.1:${await freePort()}`;
-  gateways = [stack.eu, `http://${listen}`];
-  await startProcess({
-    name: 'second gateway of eu',
-    script: 'gateway/main.js',
-    config: stack.config,
-    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_GATEWAY_LISTEN: listen },
-    ready: async () => (await fetch(`http://${listen}/health/instance`)).ok,
-  });
+  gateways = [stack.eu, await startSecondGateway(stack)];
   await stack.setReplicatorIdle(true);
 });
 

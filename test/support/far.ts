@@ -5,6 +5,8 @@ import { Agent, get, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { regions } from '../../deploy/local/topology.js';
 import { ociClient } from './oci-client.js';
+import { freePort } from './ports.js';
+import { startProcess } from './process.js';
 import { type Relay, startRelay } from './relay.js';
 import { type PartName, type Stack, startStack } from './stack.js';
 import { atEnd } from './suite.js';
@@ -83,6 +85,19 @@ export async function startFarStack({ parts, third }: FarOptions): Promise<FarSt
       return rows.length > 0;
     },
   };
+}
+
+/** Starts another gateway in eu; resolves to its base URL. */
+export async function startSecondGateway({ config }: FarStack): Promise<string> {
+  const listen = `127.0.0.1:${await freePort()}`;
+  await startProcess({
+    name: 'second gateway of eu',
+    script: 'gateway/main.js',
+    config,
+    env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage', ENTREPOT_GATEWAY_LISTEN: listen },
+    ready: async () => (await fetch(`http://${listen}/health/instance`)).ok,
+  });
+  return `http://${listen}`;
 }
 
 export interface Pull {

@@ -1,11 +1,12 @@
 /** Makes a blob of an upload's objects: what a commit does once it knows which they are. */
 import { algorithmOf, type Digest, endHash, newHash } from '../../../lib/oci/digest.js';
 import { throwIfAborted } from '../abortable.js';
+import { each } from '../each.js';
 import type { BucketClient } from './bucket.js';
 import type { Keys } from './keys.js';
 import { type ObjectRange, readObject } from './reading.js';
 import type { OpenParts, Part, Piece } from './session.js';
-import { inParallel, type Staging } from './staging.js';
+import type { Staging } from './staging.js';
 
 const MIB = 1024 * 1024;
 
@@ -99,7 +100,7 @@ export async function completeWith(
   const ranges = pieces.flatMap(({ name, length }) =>
     split(length, partBytes, staging.minPartBytes).map(range => ({ ...range, key: keys.piece(id, name) })),
   );
-  const parts = await inParallel(ranges, COPIES_AT_A_TIME, async (range, index): Promise<Part> => {
+  const parts = await each(ranges, COPIES_AT_A_TIME, async (range, index): Promise<Part> => {
     throwIfAborted(signal);
     const number = nextNumber + index;
     if (options.serverSideCopy) return bucket.copyPart(key, open.uploadId, number, range, signal);

@@ -1,6 +1,8 @@
 /** The objects and multipart uploads of an upload in the bucket, before it is a blob. */
+
 import { type Digest, parseDigest } from '../../../lib/oci/digest.js';
 import { fail } from '../../../lib/rpc/errors.js';
+import { each } from '../each.js';
 import type { BucketClient } from './bucket.js';
 import { isGone } from './errors.js';
 import type { Keys } from './keys.js';
@@ -71,7 +73,7 @@ export class Staging {
       at += piece.length;
       return place;
     });
-    await inParallel(places, 8, async ({ piece, at }) => {
+    await each(places, 8, async ({ piece, at }) => {
       const bytes = await this.bucket.getSmall(this.keys.piece(upload.id, piece.name), signal);
       if (bytes?.length !== piece.length) throw fail.uploadUnknown();
       bytes.copy(target, at);
@@ -144,29 +146,4 @@ export class Staging {
     for await (const { key } of this.bucket.list(prefix, undefined, signal)) keys.push(key);
     await this.bucket.deleteAll(keys, signal);
   }
-}
-
-/** Runs `work` on each item, at most `limit` at a time; the results are in the order of the items. Stops at the first that throws. */
-export async function inParallel<T, R>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T, index: number) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const queue = items.entries();
-  let failed = false;
-  const runner = async () => {
-    for (const [index, item] of queue) {
-      if (failed) return;
-      try {
-        results[index] = await work(item, index);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(limit, items.length) }, runner));
-  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-  return results;
 }
