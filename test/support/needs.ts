@@ -36,6 +36,7 @@ export const needs: readonly Need[] = [
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('buildah', 'ci', ['buildah'], 'buildah', true, 'builds and pushes by buildah'),
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
+  listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
