@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import * as assert from 'uvu/assert';
+import { chanceOf } from '../support/chance.js';
 import { imageIndexType } from '../support/images.js';
 import { type Operation, violation } from '../support/linearizable.js';
 import { type OciClient, type OciResponse, ociClient, sha256 } from '../support/oci-client.js';
@@ -71,12 +72,6 @@ class Recorder {
     this.#last = Math.max(performance.now(), this.#last + 1e-4);
     return this.#last;
   }
-}
-
-/** Numbers from 0 to 1 that follow from a text. */
-function chanceOf(seed: string): () => number {
-  let count = 0;
-  return () => Number.parseInt(sha256(Buffer.from(`${seed}#${count++}`)).slice(7, 19), 16) / 2 ** 48;
 }
 
 test('8 writers and 8 readers over both gateways: the history of each tag is linearizable', async () => {

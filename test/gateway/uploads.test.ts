@@ -37,6 +37,23 @@ for (const [way, push] of Object.entries(waysToPush)) {
   }
 }
 
+test('Pushing blobs: digest-algorithm is a hint, and another digest closes the upload as well', async () => {
+  for (const [hint, algorithm] of [
+    ['sha512', 'sha256'],
+    ['sha256', 'sha512'],
+  ] as const) {
+    for (const size of [0, 100_000]) {
+      const bytes = someBytes(size);
+      const digest = digestOf(bytes, algorithm);
+      const location = await begin(stack.client, 'hint', `?digest-algorithm=${hint}`);
+      const patched = await stack.client.request('PATCH', location, { body: bytes });
+      const put = await stack.client.request('PUT', closing(patched.headers.location, digest));
+      assert.is(put.status, 201, put.body.toString());
+      assert.ok((await stack.client.pullBlob('hint', digest)).equals(bytes));
+    }
+  }
+});
+
 test('afterwards nothing of an upload is left', async () => {
   assert.equal(await stack.sql('select * from blobupload'), []);
   assert.equal((await stack.stored()).uploads, []);
