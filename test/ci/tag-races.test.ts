@@ -33,6 +33,9 @@ test.before(async () => {
   for (const client of clients) atEnd(() => client.close());
 });
 
+// They have no client left: without this each would drain for some seconds.
+test.after(() => Promise.all([stack.kill('gateway-us'), stack.kill('gateway-eu')]));
+
 type Effect = Pick<Operation, 'kind' | 'value'>;
 
 class Recorder {
