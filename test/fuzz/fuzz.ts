@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { ociClient } from '../support/oci-client.js';
+import { ociClient, sha256 } from '../support/oci-client.js';
 import type { StartedProcess } from '../support/process.js';
 import { type PartName, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -127,10 +127,23 @@ function isBuffer(value: unknown): value is { data: number[] } {
   return typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer';
 }
 
-/** Has each gateway open all connections to PostgreSQL that it may have: it keeps them for a minute. */
+/**
+ * Has each gateway open all the connections that it keeps, to PostgreSQL and to the stores of both regions: many requests
+ * at once, and blobs that each gateway reads from the other region.
+ */
 async function fillPools({ us, eu }: Stack): Promise<void> {
-  const ask = async (base: string) => (await fetch(`${base}/v2/_catalog`)).arrayBuffer();
-  await Promise.all(Array.from({ length: 200 }, (_, number) => ask(number % 2 ? us : eu)));
+  const clients = [us, eu].map(ociClient);
+  const blob = Buffer.alloc(900_000, 'x');
+  for (const [number, client] of clients.entries())
+    await client.pushBlob('pools', Buffer.concat([blob, Buffer.from([number])]));
+  const digests = [0, 1].map(number => sha256(Buffer.concat([blob, Buffer.from([number])])));
+  await Promise.all(
+    clients.flatMap(client => [
+      ...Array.from({ length: 100 }, () => client.request('GET', '/v2/_catalog')),
+      ...digests.flatMap(digest => Array.from({ length: 16 }, () => client.pullBlob('pools', digest))),
+    ]),
+  );
+  for (const client of clients) client.close();
 }
 
 async function measured(probes: Probes, processes: readonly StartedProcess[]): Promise<Usage[]> {
