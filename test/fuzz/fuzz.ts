@@ -175,16 +175,21 @@ function signed(bytes: number): string {
 
 /** Lets the uploads that nobody finished expire: no row and no file of them may stay. */
 async function assertNothingLeft(stack: Stack): Promise<void> {
+  const unfinished = await left(stack);
+  console.log(`   before expiry: ${unfinished.length} rows and files of uploads`);
+  assert.ok(unfinished.length > 0, 'nothing was left unfinished: too little was asked');
   await stack.sql("update blobupload set updated_at = now() - interval '1 year', lease_until = null");
   await stack.start('worker-us');
   await stack.start('worker-eu');
-  const left = async () => {
-    const rows = await stack.sql('select uuid from blobupload');
-    const files = await Promise.all(['usstorage', 'eustorage'].map(name => uploadFiles(stack.storagePath(name))));
-    return [...rows.map(row => `the row of ${row.uuid}`), ...files.flat()];
-  };
-  await until(async () => (await left()).length === 0, 20_000);
-  assert.equal(await left(), []);
+  await until(async () => (await left(stack)).length === 0, 20_000);
+  assert.equal(await left(stack), []);
+}
+
+/** What there is of unfinished uploads. */
+async function left(stack: Stack): Promise<string[]> {
+  const rows = await stack.sql('select uuid from blobupload');
+  const files = await Promise.all(['usstorage', 'eustorage'].map(name => uploadFiles(stack.storagePath(name))));
+  return [...rows.map(row => `the row of ${row.uuid}`), ...files.flat()];
 }
 
 /** The files of unfinished uploads in a store. */

@@ -47,7 +47,7 @@ function weighted<T>(first: T, weight: number, ...others: T[]): fc.Arbitrary<T> 
 
 const twist: fc.Arbitrary<Twist> = fc.record({
   twice: weighted(false, 1, true),
-  leaveAfter: seldom(3, fc.nat(3_000)),
+  leaveAfter: seldom(2, fc.nat(3_000)),
   suffix: weighted('', 4, '/', '&', '&digest=x', '?', '&n=0', '%20', '&tag='),
   header: seldom(
     3,
@@ -72,7 +72,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: step({ do: is('chunk'), size, range: weighted('right', 5, 'none', 'ahead', 'behind', 'short') }),
   },
   { weight: 4, arbitrary: step({ do: is('close'), size, digest }) },
-  { weight: 2, arbitrary: step({ do: is('whole'), size, digest }) },
+  { weight: 3, arbitrary: step({ do: is('whole'), size, digest }) },
   { weight: 5, arbitrary: step({ do: fc.constantFrom('status', 'cancel', 'pull', 'pull', 'list') }) },
   { weight: 1, arbitrary: step({ do: is('mount'), from: fc.constantFrom('fixture', 'none', 'odd') }) },
   {
