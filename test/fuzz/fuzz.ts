@@ -77,7 +77,7 @@ class Fuzzer {
 
   /** Single requests and sequences at the same time. Throws what fast-check says of the first failure. */
   async run({ seed, requests, sequences, timeLimitMs }: FuzzOptions): Promise<void> {
-    const limits = { seed, interruptAfterTimeLimit: timeLimitMs, endOnFailure: false };
+    const limits = { seed, interruptAfterTimeLimit: timeLimitMs };
     const single = fc.asyncProperty(singleRequest(this.#fixtures), async ({ region, ...request }) => {
       await this.#exchange(region, request);
     });

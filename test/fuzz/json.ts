@@ -57,8 +57,13 @@ function editTree(tree: unknown, edit: JsonEdit, odd: string): unknown {
   const holder = spot.holder as Record<string, unknown>;
   const old = holder[spot.key];
   if (edit.what === 'remove') delete holder[spot.key];
-  else if (edit.what === 'repeat') holder[spot.key] = Array(300).fill(old);
+  else if (edit.what === 'repeat') holder[spot.key] = Array(isSmall(old) ? 300 : 2).fill(old);
   else if (edit.what === 'wrap') holder[spot.key] = [old];
   else holder[spot.key] = odd;
   return tree;
+}
+
+/** Whether three hundred of it still make a manifest of a sensible size. */
+function isSmall(value: unknown): boolean {
+  return (JSON.stringify(value) ?? '').length < 500;
 }

@@ -1,7 +1,7 @@
 /** What every answer must be, whatever was asked. */
 import { createHash } from 'node:crypto';
 import { ERROR_CODES } from '../../gateway/http/errors.js';
-import type { Outcome, WireAnswer, WireRequest } from './wire.js';
+import { isSound, type Outcome, type WireAnswer, type WireRequest } from './wire.js';
 
 /** Codes that stand only beside 5xx. */
 const notForClients: readonly string[] = ['UNAVAILABLE', 'UNKNOWN'];
@@ -11,6 +11,13 @@ const clientCodes: readonly string[] = ERROR_CODES.filter(code => !notForClients
 export function complaintOf(request: WireRequest, outcome: Outcome): string | undefined {
   // Node closes a connection that asks for a tunnel.
   if (outcome.answers.length === 0 && !outcome.left && request.method !== 'CONNECT') return 'no answer';
+  if (request.followed && !outcome.left && isSound(request.framing)) {
+    const [first, second, ...more] = outcome.answers;
+    if (more.length > 0) return 'more answers than requests';
+    if (second ? second.status !== 200 : first?.headers.connection !== 'close') {
+      return `the request that followed was not served: ${first?.status}, then ${second?.status} ${second?.body}`;
+    }
+  }
   for (const [number, answer] of outcome.answers.entries()) {
     const complaint = complaintOfAnswer(number === 0 ? request.method : 'GET', answer);
     if (complaint) return `${complaint}: ${answer.status} ${answer.body.toString('latin1').slice(0, 500)}`;

@@ -41,6 +41,7 @@ export function singleRequest(fixtures: Fixtures): fc.Arbitrary<SingleRequest> {
     framing: framing(),
     body: body(fixtures),
     leaveAfter: seldom(15, fc.nat(2_000)),
+    followed: fc.nat(4).map(number => number === 0),
   });
 }
 
