@@ -23,7 +23,8 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { formatAddress } from '../lib/rpc/server.js';
-import { Authorizer, anonymousPolicy } from './auth/authorize.js';
+import { openAccess } from './auth/access.js';
+import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
 import { HttpServer } from './http/server.js';
@@ -52,9 +53,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
+  const access = await openAccess({ config, db, redis, log });
   const registry = createRegistry({
     config,
-    authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
+    authorizer: access.authorizer,
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
@@ -72,9 +74,12 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const server = new HttpServer({ log });
   const health = createHealth({ db, locations, isDraining: () => server.draining });
-  const app = createApp(log, ctx => {
+  const app = createApp(log, async ctx => {
     const { path, query } = splitTarget(ctx.req.url ?? '/');
-    return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
+    if (isHealthPath(path)) return health(ctx);
+    if (path === TOKEN_PATH && access.tokenEndpoint) return access.tokenEndpoint(ctx, query);
+    await access.identify(ctx);
+    await registry(ctx, path, query);
   });
   await locations.settle(SETTLE_MS, signal);
   const address = await server.listen(config.gatewayListen, app.callback());
@@ -83,6 +88,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
+      await access.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();

@@ -1,7 +1,7 @@
 /** Gives each request its trace id, its log, and its end: one line when the answer is over, however it ended. */
 import type { Logger } from 'pino';
 import { traceIdFrom } from '../../lib/telemetry/trace-id.js';
-import { callerOf } from '../auth/caller.js';
+import { nobody } from '../auth/caller.js';
 import type { Context, Next, RequestState } from './context.js';
 
 /** What is logged as the status of a request whose client did not wait for the answer. */
@@ -22,7 +22,7 @@ export function requestLog(log: Logger) {
     const state: RequestState = {
       traceId,
       signal: gone.signal,
-      caller: callerOf(req),
+      caller: nobody,
       log: log.child({ traceId }),
     };
     ctx.state = state;
@@ -35,6 +35,7 @@ export function requestLog(log: Logger) {
           method: req.method,
           route: state.route ?? 'unknown',
           ...(state.repository === undefined ? {} : { repository: state.repository }),
+          ...(state.user === undefined ? {} : { user: state.user }),
           // A path that led nowhere is worth seeing, but its query might hold anything.
           ...(state.route === undefined ? { path: (req.url ?? '').split('?', 1)[0]?.slice(0, 200) } : {}),
           status: res.headersSent ? res.statusCode : CLIENT_GONE,
