@@ -25,6 +25,8 @@ export interface Stack {
   readonly client: OciClient;
   readonly proxies: Readonly<Record<string, StartedProcess>>;
   readonly databaseUrl: string;
+  /** What the first gateway has written so far. */
+  gatewayLog(): string;
   startGateway(config?: Readonly<Record<string, unknown>>): Promise<Gateway>;
   sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
   /** The files that the stores hold: blobs, and what uploads have left. */
@@ -97,6 +99,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   return {
     port: first.port,
     client: first.client,
+    gatewayLog: () => first.process.log(),
     proxies,
     databaseUrl,
     startGateway,
