@@ -51,12 +51,14 @@ type Kind = 'JWT' | 'refresh+jwt';
 export class Tokens {
   readonly #keys: KeyRing;
   readonly #audience: string;
+  readonly #now: () => Date;
   readonly #verified = new LRUCache<string, Claims>({ max: REMEMBERED, ttl: TOKEN_SECONDS * 1_000 });
 
-  /** `audience` is the registry's name. */
-  constructor(keys: KeyRing, audience: string) {
+  /** `audience` is the registry's name; `now` is for tests. */
+  constructor(keys: KeyRing, audience: string, now = () => new Date()) {
     this.#keys = keys;
     this.#audience = audience;
+    this.#now = now;
   }
 
   issue({ name, scope }: Claims): Promise<string> {
@@ -74,7 +76,7 @@ export class Tokens {
     const payload = await this.#verify('JWT', token);
     const { sub, access } = accessClaims.parse(payload);
     const claims = { name: sub === ANONYMOUS ? undefined : sub, scope: Scope.of(access) };
-    const left = (payload.exp ?? 0) * 1_000 - Date.now();
+    const left = (payload.exp ?? 0) * 1_000 - this.#now().getTime();
     if (left > 0) this.#verified.set(token, claims, { ttl: left });
     return claims;
   }
@@ -89,12 +91,13 @@ export class Tokens {
 
   async #sign(kind: Kind, payload: JWTPayload, seconds: number): Promise<string> {
     const { kid, key } = await this.#keys.signer();
+    const now = this.#now();
     return new SignJWT(payload)
       .setProtectedHeader({ alg: ALGORITHM, kid, typ: kind })
       .setIssuer(ISSUER)
       .setAudience(this.#audience)
-      .setIssuedAt()
-      .setExpirationTime(`${seconds} s`)
+      .setIssuedAt(now)
+      .setExpirationTime(new Date(now.getTime() + seconds * 1_000))
       .sign(key);
   }
 
@@ -108,6 +111,7 @@ export class Tokens {
         issuer: ISSUER,
         audience: this.#audience,
         typ: kind,
+        currentDate: this.#now(),
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['sub', 'exp'],
       });
