@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { OCI_SUITE, runSuite } from '../conformance/oci-suite.js';
 import { type Stack, startStack } from '../gateway/stack.js';
 import { attempt, run } from '../support/command.js';
 import { startContainerd } from '../support/containerd.js';
@@ -21,6 +22,7 @@ const people = {
   alice: { password: 'pass: of + alice', push: ['team/*'] },
   'team+robot': { password: 'R0B0T', pull: ['team/*'] },
   cleaner: { password: 'cleaner', delete: ['team/*'] },
+  tester: { password: 'tester', push: ['conformance/*'], delete: ['conformance/*'] },
 } as const;
 
 let stack: Stack;
@@ -30,7 +32,7 @@ let layout: string;
 
 test.before(async () => {
   stack = await startStack({
-    config: { ...accounts(await writeUsers(people)), ENTREPOT_ANONYMOUS_ACCESS: 'none' },
+    config: { ...accounts(await writeUsers(people)), ENTREPOT_ANONYMOUS_ACCESS: 'none', ENTREPOT_SPARSE_IMAGES: true },
   });
   host = `127.0.0.1:${stack.port}`;
   open = `127.0.0.1:${(await stack.startGateway({ ENTREPOT_ANONYMOUS_ACCESS: 'pull' })).port}`;
@@ -182,5 +184,20 @@ test('containerd: with a password (it sends the OAuth2 form), a wrong one, and n
   assert.is(pushed.code, 0, pushed.stderr);
   assert.match(stack.gatewayLog(), /"method":"POST","route":"auth","user":"team\+robot","status":200/);
 });
+
+test(
+  'the OCI conformance suite, with an account',
+  async () => {
+    const folder = await temporaryFolder('oci-conformance');
+    const user = { name: 'tester', password: people.tester.password };
+    const result = await runSuite({ registry: host, version: 'dev', namespace: 'conformance/account', folder, user });
+    const { Skip, FAIL, Error: errors, Pass } = result.counts;
+    console.log(`conformance with an account: ${Pass} pass`);
+    assert.equal({ Skip, FAIL, errors }, { Skip: 0, FAIL: 0, errors: 0 });
+    assert.ok(Pass > 500);
+    assert.is(result.apis['Blob anonymous mount'], 'Pass');
+  },
+  { needs: [OCI_SUITE] },
+);
 
 test.run();
