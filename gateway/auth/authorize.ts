@@ -67,12 +67,16 @@ export class Authorizer {
   }
 
   /**
-   * The repositories that a blob may be taken from when the client names none: those that the caller may pull from.
-   * Its token is for other repositories, of necessity, and does not count.
+   * The repositories that a blob may be mounted from: the named one, if the caller may pull from it, or all such. Only
+   * rights count here. A token is for the repository that it pushes to, by what many clients ask for, and whoever has it
+   * could leave out the name.
    */
-  sources(ctx: Context): RepositorySet {
+  sources(ctx: Context, named?: RepositoryName): RepositorySet {
     const { flaw, rights } = ctx.state.caller;
-    return flaw === undefined ? rights.pull : RepositorySet.none;
+    if (flaw !== undefined) return RepositorySet.none;
+    if (named === undefined) return rights.pull;
+    const name = fullName(named, this.#options.libraryNamespace);
+    return rights.pull.has(name) ? new RepositorySet([name], []) : RepositorySet.none;
   }
 
   /** Whoever comes with a token that is no good must hear so, also where it would not need one: it can get a new one. */
