@@ -1,8 +1,8 @@
 /** Who makes a request: its token, and the rights that its user has at this moment. */
 import type { IncomingMessage } from 'node:http';
 import type { AnonymousAccess } from '../../lib/config/config.js';
-import { bothRights } from '../../lib/users/rights.js';
-import type { Users } from '../../lib/users/users.js';
+import { bothRights, type Rights } from '../../lib/users/rights.js';
+import type { User, Users } from '../../lib/users/users.js';
 import { anonymousRights, type Caller, nobody, rightsWithoutAccounts } from './caller.js';
 import { TOKEN_PATH } from './challenge.js';
 import { TokenInvalid, type Tokens } from './tokens.js';
@@ -26,6 +26,8 @@ export interface IdentifyOptions {
  */
 export function identifyByToken({ access, users, tokens }: IdentifyOptions): Identify {
   const anonymous: Caller = { ...nobody, rights: anonymousRights(access) };
+  /** By user as the file has it now: the same for all requests of one. */
+  const rightsOf = new WeakMap<User, Rights>();
   const flawed = (flaw: string): Caller => ({ ...nobody, flaw });
 
   return async request => {
@@ -38,7 +40,9 @@ export function identifyByToken({ access, users, tokens }: IdentifyOptions): Ide
       if (name === undefined) return { ...anonymous, scope };
       const user = users().find(name);
       if (!user) return flawed('the user of the token is not there any more');
-      return { name, scope, rights: bothRights(anonymous.rights, user.rights) };
+      const rights = rightsOf.get(user) ?? bothRights(anonymous.rights, user.rights);
+      rightsOf.set(user, rights);
+      return { name, scope, rights };
     } catch (error) {
       if (error instanceof TokenInvalid) return flawed(error.message);
       throw error;

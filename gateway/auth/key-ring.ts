@@ -35,6 +35,8 @@ const PERIODS: KeyPeriods = { signs: 7 * DAY, overlap: DAY, verifies: 31 * DAY, 
 /** Tokens with made-up keys must not make us ask the database each time. */
 const ASK_AGAIN_MS = 2_000;
 
+const MAKE_ATTEMPTS = 5;
+
 export interface KeyRingOptions {
   readonly keys: SigningKeys;
   readonly seal: Seal;
@@ -116,7 +118,8 @@ export class KeyRing {
   async #update(): Promise<void> {
     const { keys } = this.#options;
     let rows = await keys.list();
-    if (!this.#hasSuccessor(rows)) {
+    // More than once only if others, whose keys we cannot use, make theirs just now.
+    for (let attempt = 0; attempt < MAKE_ATTEMPTS && !this.#hasSuccessor(rows); attempt++) {
       await this.#make(rows);
       rows = await keys.list();
     }

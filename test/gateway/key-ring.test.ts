@@ -58,6 +58,13 @@ test('the private half goes when it no longer signs, the public half when it no 
   assert.instance(why, TokenInvalid);
 });
 
+test('gateways with different secrets that start at once each have a key in the end', async () => {
+  const secrets = ['secret a', 'secret b', 'secret c'];
+  const gateways = await Promise.all(secrets.map(secret => open(secret)));
+  const kids = await Promise.all(gateways.map(async ({ tokens }) => kidOf(await tokens.issue(claims))));
+  assert.is(new Set(kids).size, 3);
+});
+
 test('a gateway with another secret signs with a key of its own; each accepts the other’s tokens', async () => {
   const [one, two] = [await open('secret one'), await open('secret two')];
   const [a, b] = [await one.tokens.issue(claims), await two.tokens.issue(claims)];
