@@ -13,6 +13,7 @@ import { readLocations } from './locations.js';
 import { Problems } from './problems.js';
 import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
+import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
 import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
 
@@ -73,6 +74,9 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     ),
     sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES', flag, false),
     anonymousAccess,
+    signIn: readSignIn(reader, role),
+    trustedProxies: readTrustedProxies(reader),
+    urlScheme: reader.take('PREFERRED_URL_SCHEME', oneOf(['http', 'https']), undefined),
     gatewayListen: readGatewayListen(reader, role),
     storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
     workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, { host: '127.0.0.1', port: 7090 }),
@@ -104,9 +108,10 @@ const serverHostname = text('registry.example.com').regex(/^[^\s/]+$/, {
     'must be the host name (and port) that clients use, without https:// and path, for example registry.example.com',
 });
 
-/** Until accounts exist, a gateway that was not told by name what strangers may do serves only its own machine. */
+/** Without accounts, a gateway that was not told by name what strangers may do serves only its own machine. */
 function readGatewayListen(reader: Reader, role: Role): Address {
-  const opened = reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+  const accounts = reader.raw('ENTREPOT_USERS_FILE') !== undefined;
+  const opened = accounts || reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
   const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', listenAddress, {
     host: opened ? '0.0.0.0' : '127.0.0.1',
     port: 8080,
@@ -114,7 +119,7 @@ function readGatewayListen(reader: Reader, role: Role): Address {
   if (role === 'gateway' && !opened && !isLoopback(listen.host)) {
     const message =
       'other machines could reach this address, and ENTREPOT_ANONYMOUS_ACCESS does not say what they may do: ' +
-      'set that to none, pull or push, or listen on 127.0.0.1';
+      'set that to none, pull or push, name an ENTREPOT_USERS_FILE, or listen on 127.0.0.1';
     reader.mistake('ENTREPOT_GATEWAY_LISTEN', message);
   }
   return listen;
