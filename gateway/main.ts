@@ -22,7 +22,9 @@ import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
+import { Certificates } from '../lib/tls/certificates.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
@@ -46,10 +48,11 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.setDefaults(config.defaultLocations, config.replication);
 
   const settings = settingsOf(config);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const security = Security.open(config.grpc, log);
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
-  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const registry = createRegistry({
@@ -71,14 +74,16 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const server = new HttpServer({ log });
+  const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
   const health = createHealth({ db, locations, isDraining: () => server.draining });
   const app = createApp(log, ctx => {
     const { path, query } = splitTarget(ctx.req.url ?? '/');
     return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
   });
   await locations.settle(SETTLE_MS, signal);
-  const address = await server.listen(config.gatewayListen, app.callback());
-  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
+  const listen = [await server.listen(config.gatewayListen, app.callback())];
+  if (config.https && https) listen.push(await server.listenTls(config.https.listen, https));
+  log.info({ listen: listen.map(formatAddress).join(', '), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
@@ -86,6 +91,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();
+      await security.close();
+      await https?.close();
       redis?.close();
       await db.close();
     },

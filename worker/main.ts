@@ -14,6 +14,7 @@ import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { Metrics } from '../lib/telemetry/metrics.js';
@@ -44,8 +45,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const security = Security.open(config.grpc, log);
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const metrics = new Metrics();
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -55,6 +58,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, log })],
     healthNames: [''],
+    security,
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
@@ -114,6 +118,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await queued.close();
       redis?.close();
       await locations.close();
+      await security.close();
       await db.close();
     },
   };

@@ -42,6 +42,41 @@ export interface DatabaseConfig {
   readonly poolSize: number;
 }
 
+/** The paths of a certificate, its key, and the authorities that other certificates must come from. */
+export interface CertificatePaths {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A bearer token of an administrator: only its hash is ever known here. */
+export interface AdminToken {
+  readonly name: string;
+  /** 64 hex digits, lower case. */
+  readonly sha256: string;
+}
+
+/** How processes make sure of each other over gRPC. */
+export interface GrpcConfig {
+  /** `ENTREPOT_GRPC_TLS_CA`, `…_CERT`, `…_KEY`; undefined: plain text. */
+  readonly tls: CertificatePaths | undefined;
+  /** `ENTREPOT_INSECURE_GRPC`: plain text also with other machines. */
+  readonly insecure: boolean;
+  /** `ENTREPOT_ADMINISTRATORS`: the names in the certificates of those who may administer. */
+  readonly administrators: readonly string[];
+  /** `ENTREPOT_ADMIN_TOKENS`. */
+  readonly adminTokens: readonly AdminToken[];
+}
+
+/** HTTPS that a gateway ends itself. */
+export interface HttpsConfig {
+  /** `ssl.cert` and `ssl.key` beside the configuration file. */
+  readonly cert: string;
+  readonly key: string;
+  /** `ENTREPOT_GATEWAY_TLS_LISTEN`. */
+  readonly listen: Address;
+}
+
 /** How to reach Redis (`USER_EVENTS_REDIS`, or else `BUILDLOGS_REDIS`). */
 export interface RedisConfig {
   readonly host: string;
@@ -88,6 +123,11 @@ export interface Config {
   readonly anonymousAccess: AnonymousAccess | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */
   readonly gatewayListen: Address;
+  /** Undefined where there is no certificate for it, or a proxy in front ends TLS (`EXTERNAL_TLS_TERMINATION`); and in every other role. */
+  readonly https: HttpsConfig | undefined;
+  /** `PREFERRED_URL_SCHEME`: how clients reach the registry, for addresses that they are told. */
+  readonly urlScheme: 'http' | 'https';
+  readonly grpc: GrpcConfig;
   /** `ENTREPOT_STORAGE_PROXY_LISTEN`. */
   readonly storageProxyListen: Address;
   /** `ENTREPOT_WORKER_LISTEN`: health, and the Admin service. */

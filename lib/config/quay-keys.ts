@@ -7,8 +7,6 @@
 /** Order and grouping mean nothing to the program. */
 export const QUAY_KEYS: ReadonlySet<string> = new Set([
   // Hosting, TLS and the user interface
-  'PREFERRED_URL_SCHEME',
-  'EXTERNAL_TLS_TERMINATION',
   'SSL_CIPHERS',
   'SSL_PROTOCOLS',
   'REGISTRY_STATE',

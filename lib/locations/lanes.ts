@@ -5,8 +5,9 @@
  * connection carries 244 Mbit/s over 80 ms, however wide its window. After a lost packet only that connection slows down.
  */
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { bulkChannelOptions, channelCredentials, FAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
+import type { Security } from '../rpc/security.js';
 
 /**
  * Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's buffer; where one packet
@@ -24,11 +25,13 @@ interface Lane {
 
 export class Lanes {
   readonly #address: string;
+  readonly #security: Security;
   readonly #lanes: Lane[] = [];
   #turn = 0;
 
-  constructor(address: string) {
+  constructor(address: string, security: Security) {
     this.#address = address;
+    this.#security = security;
   }
 
   /** The connection that is least used now; call `done`, once, when the call is over. */
@@ -60,7 +63,7 @@ export class Lanes {
 
   #open(): Lane {
     const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
-    const lane = { stub: new StorageStub(this.#address, channelCredentials(), options), busy: 0 };
+    const lane = { stub: new StorageStub(...this.#security.dial(this.#address, 'storage-proxy', options)), busy: 0 };
     this.#lanes.push(lane);
     return lane;
   }

@@ -2,13 +2,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CrossingClient } from '../../proto/generated/entrepot/crossing/v1/Crossing.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../rpc/channel.js';
 import { CrossingStub } from '../rpc/proto.js';
+import { Security } from '../rpc/security.js';
 import { rendezvous } from './rendezvous.js';
 
 export interface NearWorkersOptions {
   /** Asks for the addresses (`host:port`) of the workers that live now. */
   readonly addresses: () => Promise<readonly string[]>;
+  /** How they are reached; plain text on this machine only if absent. */
+  readonly security?: Security;
   readonly log: Logger;
 }
 
@@ -30,6 +33,7 @@ export class NearWorkers {
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
   readonly #avoided = new Map<string, number>();
+  readonly #refused = new Set<string>();
   #closed = false;
 
   constructor(options: NearWorkersOptions) {
@@ -74,7 +78,8 @@ export class NearWorkers {
     try {
       const addresses = await this.#options.addresses();
       if (this.#closed) return;
-      const known = new Map(addresses.map(address => [address, this.#known.get(address) ?? open(address)]));
+      const workers = addresses.flatMap(address => this.#known.get(address) ?? this.#open(address) ?? []);
+      const known = new Map(workers.map(worker => [worker.address, worker]));
       for (const { address, stub } of this.#known.values()) if (!known.has(address)) stub.close();
       this.#known = known;
     } catch (error) {
@@ -84,8 +89,17 @@ export class NearWorkers {
       this.#asking = undefined;
     }
   }
-}
 
-function open(address: string): NearWorker {
-  return { address, stub: new CrossingStub(address, channelCredentials(), channelOptions(NEAR_WINDOW)) };
+  /** Undefined if there is no allowed way to reach the worker. */
+  #open(address: string): NearWorker | undefined {
+    const { security = Security.local, log } = this.#options;
+    try {
+      return { address, stub: new CrossingStub(...security.dial(address, 'worker', channelOptions(NEAR_WINDOW))) };
+    } catch (error) {
+      if (!this.#refused.has(address))
+        log.warn({ worker: address, err: error }, 'a worker of this region is not asked');
+      this.#refused.add(address);
+      return undefined;
+    }
+  }
 }

@@ -11,10 +11,11 @@ import type { Capabilities__Output } from '../../proto/generated/entrepot/storag
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { asSize } from '../oci/size.js';
 import { callUnary } from '../rpc/call.js';
-import { bulkChannelOptions, channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
 import { fail } from '../rpc/errors.js';
 import { watchHealth } from '../rpc/health.js';
 import { StorageStub } from '../rpc/proto.js';
+import { Security } from '../rpc/security.js';
 import { Lanes } from './lanes.js';
 import type { Need } from './store.js';
 import type { WideStreams } from './wide-streams.js';
@@ -30,6 +31,8 @@ export interface NodeOptions {
   /** Given if the node is in another region: some reads then get a channel with a wide window. */
   readonly wideStreams: WideStreams | undefined;
   readonly identify: Identify;
+  /** How it is reached; plain text on this machine only if absent. */
+  readonly security?: Security;
   readonly log: Logger;
 }
 
@@ -54,12 +57,14 @@ export class StorageNode {
   constructor(options: NodeOptions) {
     this.address = options.address;
     this.#options = options;
-    this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(NEAR_WINDOW));
-    const bulk = (window: number) =>
-      options.wideStreams && new StorageStub(options.address, channelCredentials(), bulkChannelOptions(window));
+    const { security = Security.local } = options;
+    const open = (channel: ReturnType<typeof channelOptions>) =>
+      new StorageStub(...security.dial(options.address, 'storage-proxy', channel));
+    this.stub = open(channelOptions(NEAR_WINDOW));
+    const bulk = (window: number) => options.wideStreams && open(bulkChannelOptions(window));
     this.bulkStub = bulk(NEAR_WINDOW) ?? this.stub;
     this.#wideStub = bulk(FAR_WINDOW);
-    this.#lanes = options.wideStreams && new Lanes(options.address);
+    this.#lanes = options.wideStreams && new Lanes(options.address, security);
     this.#following = this.#follow();
   }
 
@@ -86,6 +91,10 @@ export class StorageNode {
   /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
   async verify(): Promise<void> {
     if (this.#verified) return;
+    await this.#verifyAnew();
+  }
+
+  async #verifyAnew(): Promise<void> {
     this.#verifying ??= this.#describe().finally(() => {
       this.#verifying = undefined;
     });
@@ -129,7 +138,8 @@ export class StorageNode {
     let reported = '';
     while (!signal.aborted) {
       try {
-        await this.verify();
+        // Also a node that was verified: its health came over a connection that has ended, if in order.
+        await this.#verifyAnew();
         if (reported) log.info({ location, node: this.address }, 'the storage node is back');
         reported = '';
         wait = RETRY_MS.first;
@@ -149,14 +159,13 @@ export class StorageNode {
     }
   }
 
-  /** Returns, or throws, when the connection on which the health came is gone. */
+  /** Throws when the connection on which the health came is gone; returns when the node wants it to be followed anew. */
   async #followHealth(signal: AbortSignal): Promise<void> {
     const both = new AbortController();
     const stop = AbortSignal.any([signal, both.signal]);
     const follow = async (need: Need) => {
       for await (const serving of watchHealth(this.stub, `entrepot.storage.${need}`, stop))
         this.#serving[need] = serving;
-      throw fail.storeUnreachable('the node stopped telling its health');
     };
     const follows = [follow('read'), follow('write')];
     try {

@@ -26,6 +26,7 @@ export const REASONS = [
   'WRONG_LOCATION',
   'DRAINING',
   'UNSUPPORTED',
+  'FORBIDDEN',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
@@ -65,6 +66,7 @@ export const fail = {
   wrongLocation: (message: string) => new StatusError('UNAVAILABLE', 'WRONG_LOCATION', message),
   draining: () => new StatusError('UNAVAILABLE', 'DRAINING', 'the node is shutting down'),
   unsupported: (message: string) => new StatusError('UNIMPLEMENTED', 'UNSUPPORTED', message),
+  forbidden: (message: string) => new StatusError('PERMISSION_DENIED', 'FORBIDDEN', message),
   cancelled: () => new StatusError('CANCELLED', undefined, 'the call was cancelled'),
   deadline: (message: string) => new StatusError('DEADLINE_EXCEEDED', undefined, message),
 } as const;
@@ -74,7 +76,15 @@ export function hasReason(error: unknown, ...reasons: Reason[]): error is Status
   return error instanceof StatusError && error.reason !== undefined && reasons.includes(error.reason);
 }
 
-const TRANSIENT_REASONS: readonly Reason[] = ['DISK_FULL', 'BUSY', 'STORE_UNREACHABLE', 'WRONG_LOCATION', 'DRAINING'];
+const TRANSIENT_REASONS: readonly Reason[] = [
+  'DISK_FULL',
+  'BUSY',
+  'STORE_UNREACHABLE',
+  'WRONG_LOCATION',
+  'DRAINING',
+  // Not this request is refused, but all that this process asks of that node.
+  'FORBIDDEN',
+];
 const TRANSPORT_STATUSES: readonly StatusName[] = [
   'UNAVAILABLE',
   'DEADLINE_EXCEEDED',
@@ -90,7 +100,7 @@ export function isTransient(error: unknown): error is StatusError {
 }
 
 /** What a handler threw, as grpc-js wants it. An unexpected error tells its text to the log only, never to the wire. */
-export function toServiceError(error: unknown): Partial<StatusObject> & { code: status } {
+export function toServiceError(error: unknown): StatusObject {
   const known = error instanceof StatusError ? error : new StatusError('INTERNAL', undefined, 'internal error');
   const metadata = new Metadata();
   if (known.reason) metadata.set(TRAILER, known.reason);

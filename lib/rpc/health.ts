@@ -9,8 +9,11 @@ import {
 } from '@grpc/grpc-js';
 import { service } from 'grpc-health-check';
 import { callUnary } from './call.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from './channel.js';
+import { channelOptions, NEAR_WINDOW } from './channel.js';
+import { Security, type ServerRole } from './security.js';
 import { readMessages } from './stream.js';
+
+const LOCAL = { security: Security.local, role: 'storage-proxy' } as const;
 
 const check = method('Check');
 const watch = method('Watch');
@@ -19,9 +22,17 @@ interface HealthAnswer {
   readonly status?: string | number;
 }
 
-/** Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. */
-export async function checkHealth(address: string, service: string, timeoutMs: number): Promise<boolean> {
-  const client = new Client(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+/**
+ * Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. Plain text on
+ * this machine, if nothing else is said.
+ */
+export async function checkHealth(
+  address: string,
+  service: string,
+  timeoutMs: number,
+  secured: { readonly security: Security; readonly role: ServerRole } = LOCAL,
+): Promise<boolean> {
+  const client = new Client(...secured.security.dial(address, secured.role, channelOptions(NEAR_WINDOW)));
   try {
     return isServing(await askHealth(client, service, timeoutMs));
   } catch {
@@ -50,7 +61,7 @@ function askHealth(client: Client, service: string, timeoutMs: number): Promise<
   return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
 }
 
-/** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */
+/** Follows the health of `service` over a client's channel: yields at once and at each change. Ends when the server wants it to be followed anew; throws when the stream ends badly. */
 export async function* watchHealth(client: Client, service: string, signal: AbortSignal): AsyncGenerator<boolean> {
   const call: ClientReadableStream<HealthAnswer> = client.makeServerStreamRequest(
     watch.path,

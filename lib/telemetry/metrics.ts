@@ -70,4 +70,15 @@ export class Metrics {
     labelNames: ['location'] as const,
     registers: [this.registry],
   });
+  readonly certificateExpiry = new Gauge({
+    name: 'entrepot_certificate_expiry_timestamp_seconds',
+    help: 'When a certificate of this process ends, in seconds since 1970',
+    labelNames: ['use'] as const,
+    registers: [this.registry],
+  });
+
+  /** Says when a certificate ends; `use` is what it serves for: `grpc` or `https`. */
+  certificateExpires(use: 'grpc' | 'https', when: Date): void {
+    this.certificateExpiry.set({ use }, when.getTime() / 1000);
+  }
 }

@@ -65,5 +65,10 @@ export function storageService(options: ServiceOptions): Service {
     ...collectionHandlers(parts),
     ...signHandlers(parts),
   };
-  return { definition: StorageStub.service, implementation, package: storagePackage };
+  return {
+    definition: StorageStub.service,
+    implementation,
+    package: storagePackage,
+    callers: ['gateway', 'worker'],
+  };
 }

@@ -10,10 +10,11 @@ import { posix } from 'node:path';
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   'lib/oci': [],
-  'lib/config': ['lib/oci'],
+  'lib/config': ['lib/oci', 'lib/tls'],
   'lib/telemetry': [],
+  'lib/tls': [],
   'lib/process': ['lib/config', 'lib/telemetry'],
-  'lib/rpc': ['proto', 'lib/config', 'lib/oci', 'lib/telemetry'],
+  'lib/rpc': ['proto', 'lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
   'lib/locations': ['proto', 'lib/rpc', 'lib/config', 'lib/oci', 'lib/telemetry'],
   'lib/metadata': ['lib/config', 'lib/oci', 'lib/telemetry'],
   'lib/cache': ['lib/config', 'lib/oci', 'lib/telemetry'],
@@ -21,7 +22,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   worker: ['proto', 'lib/*'],
   // Neither the database nor other locations: it knows only its own bytes.
   'storage-proxy': ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry'],
-  cli: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry'],
+  cli: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry', 'lib/tls'],
   // It starts the processes; it is none of them.
   deploy: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/telemetry'],
   test: ['proto', 'lib/*', 'gateway', 'worker', 'storage-proxy', 'cli', 'deploy'],
@@ -46,6 +47,8 @@ const packages: readonly (readonly [packageName: string, places: readonly string
   ['node:http2', ['lib/rpc/window.ts', 'test/']],
   ['@grpc/', ['lib/rpc/', 'test/']],
   ['grpc-health-check', ['lib/rpc/', 'test/']],
+  ['@peculiar/', ['cli/certificates/', 'test/']],
+  ['reflect-metadata', ['cli/certificates/', 'test/']],
   ['@aws-sdk/', ['storage-proxy/engines/', 'test/']],
   ['@smithy/', ['storage-proxy/engines/', 'test/']],
   ['@google-cloud/', ['storage-proxy/engines/', 'test/']],

@@ -53,7 +53,12 @@ export function crossingService({ crossings, asking, locations, log }: CrossingS
       }
     }),
   };
-  return { definition: CrossingStub.service, implementation, package: crossingPackage };
+  return {
+    definition: CrossingStub.service,
+    implementation,
+    package: crossingPackage,
+    callers: ['gateway', 'worker'],
+  };
 }
 
 function messageOf(news: News): FollowResponse {
