@@ -165,7 +165,10 @@ function providerOf(certificates: Certificates): Provider {
   const wrapped = new Map<unknown, (loaded: Loaded) => void>();
   const add = (listener: unknown, tell: (loaded: Loaded) => void) => {
     wrapped.set(listener, tell);
-    certificates.subscribe(tell);
+    // Not in this turn: grpc-js (1.14) listens to what it is told only when it has asked for everything.
+    setImmediate(() => {
+      if (wrapped.get(listener) === tell) certificates.subscribe(tell);
+    });
   };
   const remove = (listener: unknown) => {
     const tell = wrapped.get(listener);
