@@ -7,6 +7,7 @@
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { bulkChannelOptions, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
+import type { Renewed } from '../rpc/renewed.js';
 import type { Security } from '../rpc/security.js';
 
 /**
@@ -19,7 +20,7 @@ export const LANES = 16;
 const IDLE_MS = 60_000;
 
 interface Lane {
-  readonly stub: StorageClient;
+  readonly connection: Renewed<StorageClient>;
   busy: number;
 }
 
@@ -43,11 +44,11 @@ export class Lanes {
       if (taken) lane.busy--;
       taken = false;
     };
-    return { stub: lane.stub, done };
+    return { stub: lane.connection.client, done };
   }
 
   close(): void {
-    for (const { stub } of this.#lanes.splice(0)) stub.close();
+    for (const { connection } of this.#lanes.splice(0)) connection.close();
   }
 
   /** Of those that are equally busy they take turns: one that is broken is then not chosen again and again. */
@@ -63,7 +64,8 @@ export class Lanes {
 
   #open(): Lane {
     const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
-    const lane = { stub: new StorageStub(...this.#security.dial(this.#address, 'storage-proxy', options)), busy: 0 };
+    const connection = this.#security.renewed(StorageStub, this.#address, 'storage-proxy', options);
+    const lane = { connection, busy: 0 };
     this.#lanes.push(lane);
     return lane;
   }

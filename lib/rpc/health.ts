@@ -61,7 +61,7 @@ function askHealth(client: Client, service: string, timeoutMs: number): Promise<
   return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
 }
 
-/** Follows the health of `service` over a client's channel: yields at once and at each change. Ends when the server wants it to be followed anew; throws when the stream ends badly. */
+/** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */
 export async function* watchHealth(client: Client, service: string, signal: AbortSignal): AsyncGenerator<boolean> {
   const call: ClientReadableStream<HealthAnswer> = client.makeServerStreamRequest(
     watch.path,

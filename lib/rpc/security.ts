@@ -11,6 +11,7 @@ import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import {
   type ChannelCredentials,
   type ChannelOptions,
+  type ClientOptions,
   credentials,
   experimental,
   ServerCredentials,
@@ -20,6 +21,7 @@ import { isLoopback, parseAddress } from '../config/address.js';
 import type { GrpcConfig } from '../config/config.js';
 import { Certificates, type Loaded } from '../tls/certificates.js';
 import { type CertificateRole, identityOf } from '../tls/identity.js';
+import { CONNECTION_AGE_MS, Renewed } from './renewed.js';
 
 /** What a server must be for a client to talk to it. */
 export type ServerRole = Extract<CertificateRole, 'storage-proxy' | 'worker'>;
@@ -87,6 +89,19 @@ export class Security {
     // TLS has no way to ask for an IP address by name; which one it must be is checked above all the same.
     const named = isIP(host) === 0 ? options : { ...options, 'grpc.ssl_target_name_override': role };
     return [address, checked, named];
+  }
+
+  /** The same for a client that lives long: its connection is renewed, if there are certificates. `ageMs` is for tests. */
+  renewed<Client extends { close(): void }>(
+    Stub: new (address: string, credentials: ChannelCredentials, options: ClientOptions) => Client,
+    address: string,
+    role: ServerRole,
+    channel: ChannelOptions,
+    ageMs = CONNECTION_AGE_MS,
+  ): Renewed<Client> {
+    const [at, checked, options] = this.dial(address, role, channel);
+    const open = (more: ClientOptions) => new Stub(at, checked, { ...options, ...more });
+    return new Renewed(open, this.#certificates ? ageMs : Number.POSITIVE_INFINITY);
   }
 
   /** The credentials of a server. `tokens`: whether who has no certificate may come in with a token instead. */
@@ -165,8 +180,8 @@ function providerOf(certificates: Certificates): Provider {
   const wrapped = new Map<unknown, (loaded: Loaded) => void>();
   const add = (listener: unknown, tell: (loaded: Loaded) => void) => {
     wrapped.set(listener, tell);
-    // Not in this turn: grpc-js (1.14) listens to what it is told only when it has asked for everything.
-    setImmediate(() => {
+    // Not at once: grpc-js (1.14) listens to what it is told only when it has asked for everything.
+    queueMicrotask(() => {
       if (wrapped.get(listener) === tell) certificates.subscribe(tell);
     });
   };

@@ -30,11 +30,10 @@ export interface Service {
 }
 
 /**
- * How long a connection under TLS is used for new calls, so that a certificate that was replaced, or an authority that is
- * not trusted any more, does not count for ever; and how long the calls in flight may then still take: a client that is
- * slow, or a blob that is large, needs hours.
+ * A connection under TLS is ended after this time, whatever goes on over it: an authority that is not trusted any more
+ * does not count for ever. Clients of ours renew theirs long before (renewed.ts), and lose nothing.
  */
-const CONNECTION_AGE_MS = { calls: 10 * 60_000, grace: 24 * 3_600_000 };
+const CONNECTION_AGE_MS = { most: 24 * 3_600_000, grace: 60_000 };
 
 export interface ServerOptions {
   readonly services: readonly Service[];
@@ -42,8 +41,6 @@ export interface ServerOptions {
   readonly healthNames: readonly string[];
   /** How callers prove who they are; plain text on this machine only if absent. */
   readonly security?: Security;
-  /** For tests. */
-  readonly connectionAgeMs?: number;
 }
 
 /** A server that listens. */
@@ -61,7 +58,7 @@ export interface RunningServer {
 
 /** Starts a server. Rejects, naming the address, if it cannot listen there. */
 export async function startServer(listen: Address, options: ServerOptions): Promise<RunningServer> {
-  const { services, security = Security.local, connectionAgeMs = CONNECTION_AGE_MS.calls } = options;
+  const { services, security = Security.local } = options;
   const permissions = services.map(({ definition, callers }) => ({
     paths: Object.values(definition).map(method => method.path),
     callers,
@@ -71,7 +68,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 10_000,
     ...(security.certificates && {
-      'grpc.max_connection_age_ms': connectionAgeMs,
+      'grpc.max_connection_age_ms': CONNECTION_AGE_MS.most,
       'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS.grace,
     }),
     interceptors: [authorise(security, permissions)],
@@ -81,7 +78,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
   const health = new HealthImplementation(
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
-  const watchers = addHealth(server, health, security.certificates && connectionAgeMs);
+  const watchers = addHealth(server, health);
   new ReflectionService(Object.assign({}, healthPackage, ...services.map(each => each.package))).addToServer(server);
 
   widenStreams(server, SERVER_WINDOW);
@@ -107,11 +104,10 @@ export function formatAddress({ host, port }: Address): string {
 }
 
 /**
- * Adds grpc.health.v1; answers its Watch calls that are open. They have no end of their own: they would hold up a
- * shutdown until its grace is over, and a connection that has reached its age. So they are ended then, in order, and
- * whoever watches does so anew, over the next connection.
+ * Adds grpc.health.v1; answers its Watch calls that are open. They have no end of their own, and would hold up a
+ * shutdown until its grace is over.
  */
-function addHealth(server: Server, health: HealthImplementation, connectionAgeMs: number | undefined): Set<Watch> {
+function addHealth(server: Server, health: HealthImplementation): Set<Watch> {
   const watchers = new Set<Watch>();
   health.addToServer({
     addService(definition: ServiceDefinition, implementation: UntypedServiceImplementation) {
@@ -120,24 +116,13 @@ function addHealth(server: Server, health: HealthImplementation, connectionAgeMs
         ...implementation,
         watch(call: Watch) {
           watchers.add(call);
-          // Ages differ by a tenth.
-          const end = connectionAgeMs && setTimeout(() => endWatch(call), connectionAgeMs * 1.2).unref();
-          call.once('cancelled', () => {
-            watchers.delete(call);
-            if (end) clearTimeout(end);
-          });
+          call.once('cancelled', () => watchers.delete(call));
           watch(call);
         },
       });
     },
   } as Server);
   return watchers;
-}
-
-/** The implementation forgets a watcher only when it is told that the call was cancelled. */
-function endWatch(call: Watch): void {
-  call.emit('cancelled', 'its connection has reached its age');
-  call.end();
 }
 
 type Watch = ServerWritableStream<unknown, unknown>;
