@@ -81,9 +81,25 @@ export interface HttpsConfig {
 export interface RedisConfig {
   readonly host: string;
   readonly port: number;
+  /** Of Redis' access lists; undefined: the default one. */
+  readonly username: string | undefined;
   readonly password: string | undefined;
   readonly db: number;
-  readonly tls: boolean;
+  /** `ssl: true` and its relatives; undefined: plain text. */
+  readonly tls: RedisTls | undefined;
+}
+
+/** TLS to Redis: the paths of PEM files, and how much of the server's certificate counts. */
+export interface RedisTls {
+  /** `ssl_ca_certs`; undefined: the authorities that Node.js knows. */
+  readonly ca: string | undefined;
+  /** `ssl_certfile` and `ssl_keyfile`: our own, if the server asks for one. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** `ssl_cert_reqs`: whether it must be from an authority that is known. */
+  readonly verified: boolean;
+  /** `ssl_check_hostname`: whether it must be for `host`. */
+  readonly hostChecked: boolean;
 }
 
 /** What callers without an account may do; `undefined`: nothing is opened, and the gateway serves its own machine only. */

@@ -16,8 +16,8 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'lib/process': ['lib/config', 'lib/telemetry'],
   'lib/rpc': ['proto', 'lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
   'lib/locations': ['proto', 'lib/rpc', 'lib/config', 'lib/oci', 'lib/telemetry'],
-  'lib/metadata': ['lib/config', 'lib/oci', 'lib/telemetry'],
-  'lib/cache': ['lib/config', 'lib/oci', 'lib/telemetry'],
+  'lib/metadata': ['lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
+  'lib/cache': ['lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
   gateway: ['proto', 'lib/*'],
   worker: ['proto', 'lib/*'],
   // Neither the database nor other locations: it knows only its own bytes.

@@ -150,13 +150,13 @@ test('nodes', () => {
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS: names no nodes for eustorage; write/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}}'),
   );
   one(
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS: names no nodes for eustorage; write/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}, eustorage: {nodes: []}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}, eustorage: {nodes: []}}'),
   );
   one(
     TWO_LOCATIONS,
@@ -168,15 +168,15 @@ test('nodes', () => {
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS\.usstorage: has an unknown field node; only nodes/,
     'worker',
-    nodes('{usstorage: {node: [us:1], nodes: [us:1]}}'),
+    nodes('{usstorage: {node: [localhost:1], nodes: [localhost:1]}}'),
   );
   one(TWO_LOCATIONS, /^ENTREPOT_LOCATIONS\.usstorage: must be \{nodes/, 'worker', nodes('{usstorage: us:7070}'));
   one(TWO_LOCATIONS, /^ENTREPOT_LOCATIONS: must be a mapping/, 'worker', nodes('us:7070'));
   one(
     TWO_LOCATIONS,
-    /^ENTREPOT_LOCATIONS\.eustorage\.nodes\[0\]: us:1 is given for usstorage already/,
+    /^ENTREPOT_LOCATIONS\.eustorage\.nodes\[0\]: localhost:1 is given for usstorage already/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}, eustorage: {nodes: [us:1]}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}, eustorage: {nodes: [localhost:1]}}'),
   );
 });
 
