@@ -35,7 +35,9 @@ const CLIENT_FIELDS = [
 
 /** Whether the server's certificate is checked, in either spelling of Quay's client. */
 const certificateCheck = z.unknown().transform((value, context): boolean => {
-  const word = String(value).toLowerCase().replace(/^cert_/, '');
+  const word = String(value)
+    .toLowerCase()
+    .replace(/^cert_/, '');
   if (word === 'required' || word === 'optional') return true;
   if (word === 'none') return false;
   context.addIssue({ code: 'custom', message: 'must be required, optional or none' });

@@ -3,7 +3,7 @@
  * driver takes most modes for verify-full, and reads files once.)
  */
 import { connect, isIP } from 'node:net';
-import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
+import { type ConnectionOptions, checkServerIdentity } from 'node:tls';
 import { FreshFile } from '../tls/file.js';
 
 /** What the driver is told about one host: the connection string without what is about TLS, and that. */

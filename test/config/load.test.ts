@@ -36,7 +36,11 @@ test("Quay's documented file loads unchanged for gateway and worker once the nod
     const config = loadConfig({
       role,
       file: QUAY,
-      env: { ENTREPOT_LOCATIONS: NODES, ENTREPOT_INSECURE_GRPC: 'true', QUAY_DISTRIBUTED_STORAGE_PREFERENCE: ' eustorage ' },
+      env: {
+        ENTREPOT_LOCATIONS: NODES,
+        ENTREPOT_INSECURE_GRPC: 'true',
+        QUAY_DISTRIBUTED_STORAGE_PREFERENCE: ' eustorage ',
+      },
     });
     assert.is(config.serverHostname, 'registry.example.com');
     assert.is(config.database?.url, 'postgresql://postgres:password@10.19.0.1:5432/quay');

@@ -23,9 +23,9 @@ import type {
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { soon } from '../contract/bytes.js';
+import { make } from '../rpc/stub.js';
 import { TestAuthority } from '../support/certificates.js';
 import { atEnd, suite } from '../support/suite.js';
-import { make } from './stub.js';
 
 const test = suite('rpc renewal');
 const LOOK_MS = 30;
