@@ -22,8 +22,11 @@ import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
 import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
+import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
+import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { Certificates } from '../lib/tls/certificates.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
 import { createHealth, isHealthPath } from './health.js';
@@ -47,6 +50,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
 
+  const metrics = new GatewayMetrics('gateway', version);
   const settings = settingsOf(config);
   const security = Security.open(config.grpc, log);
   const locations = new Locations({ ...config, identify: places.identify, security, log });
@@ -66,7 +70,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     uploads: new Uploads(db, settings),
     writtenUploads: new WrittenUploads(),
     manifests: new Manifests(db, settings),
-    manifestCache: new ManifestCache(redis),
+    manifestCache: new ManifestCache(redis, metrics.lookup),
     tags: new Tags(db, settings),
     referrers: new Referrers(db, settings),
     repositories: new Repositories(db),
@@ -75,11 +79,29 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const server = new HttpServer({ log });
   const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
-  const health = createHealth({ db, locations, isDraining: () => server.draining });
-  const app = createApp(log, ctx => {
-    const { path, query } = splitTarget(ctx.req.url ?? '/');
-    return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  https?.subscribe(({ expires }) => metrics.certificateExpires('https', expires));
+  const health = createHealth({
+    db,
+    locations,
+    redis,
+    requireStorage: config.healthRequiresStorage,
+    isDraining: () => server.draining,
   });
+  const app = createApp({
+    log,
+    handle: ctx => {
+      const { path, query } = splitTarget(ctx.req.url ?? '/');
+      return isHealthPath(path) ? health(ctx, path) : registry(ctx, path, query);
+    },
+    onAnswered: request => metrics.request(request),
+  });
+  const refresh = async () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+  };
+  const metricsListener =
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   await locations.settle(SETTLE_MS, signal);
   const listen = [await server.listen(config.gatewayListen, app.callback())];
   if (config.https && https) listen.push(await server.listenTls(config.https.listen, https));
@@ -88,6 +110,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
+      await metricsListener?.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();

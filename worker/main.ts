@@ -6,6 +6,7 @@ import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
 import { Replication } from '../lib/metadata/replication.js';
@@ -14,11 +15,13 @@ import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
 import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
-import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
+import { adminService } from './admin/service.js';
 import { advertisedAddress } from './advertise.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
@@ -45,18 +48,22 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
+  const metrics = new WorkerMetrics('worker', version);
   const security = Security.open(config.grpc, log);
-  const locations = new Locations({ ...config, identify: places.identify, security, log });
-  const metrics = new Metrics();
   security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
     copier: { copyAsked: way => replicator.copyAsked(way) },
     isThisWorker: worker => worker === address,
   });
+  const workers = new Workers(db);
+  const namespaces = new Namespaces(db, settingsOf(config));
+  const onAnswered = metrics.answered;
+  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, onAnswered, log });
   const server = await startServer(config.workerListen, {
-    services: [crossingService({ crossings, asking, locations, log })],
+    services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
     security,
   });
@@ -64,7 +71,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const id = randomUUID();
   const replication = new Replication(db, id);
   const roster = new Roster({
-    workers: new Workers(db),
+    workers,
     self: {
       id,
       address,
@@ -80,11 +87,20 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     concurrency: config.workerConcurrency,
   });
   const backlog = new BacklogMetrics(replication, metrics);
+  const refresh = () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+    return backlog.refresh();
+  };
   const metricsListener =
-    config.metricsListen &&
-    (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   const queued = new ReplicationSignal(db, log);
-  const requeuing = new Requeuing({ requeue: new Requeue(db), onQueued: () => queued.notify(), log });
+  const requeuing = new Requeuing({
+    requeue: new Requeue(db),
+    replicate: config.replication,
+    onQueued: () => queued.notify(),
+    log,
+  });
   const events = new Events(db);
   const sweep = new EventSweep(events, log);
   const redis = config.redis && new RedisCache(config.redis, log, { timeoutMs: PUBLISH_TIMEOUT_MS });

@@ -97,6 +97,8 @@ export class HttpServer {
       connectionsCheckingInterval: Math.min(5_000, headersTimeout),
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
+      // Node's own answer would say nothing; see app.ts.
+      requireHostHeader: false,
       // Notices a client whose machine is gone while we are the ones at work.
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
@@ -114,6 +116,8 @@ export class HttpServer {
       this.#handler(req, res);
     };
     server.on('request', onRequest);
+    // An expectation that we do not know is passed over, as RFC 9110 allows; Node's own answer would say nothing.
+    server.on('checkExpectation', onRequest);
     server.on('checkContinue', (req, res) => {
       markWaitingForContinue(req);
       onRequest(req, res);

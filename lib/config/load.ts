@@ -92,6 +92,7 @@ function readConfig(
     grpc: readGrpc(reader, role, { listen: grpcListener(role, listens), locations: locations.locations }),
     workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
+    healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   };

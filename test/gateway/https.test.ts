@@ -37,7 +37,10 @@ async function serving(
   const files = { ...(await ours.files('gateway', 'https')), ca: undefined };
   const certificates = new Certificates({ files, log, everyMs: 30 });
   const server = new HttpServer({ log, headersTimeoutMs: 300 });
-  const { port } = await server.listen({ host: '127.0.0.1', port: 0 }, createApp(log, handle).callback());
+  const { port } = await server.listen(
+    { host: '127.0.0.1', port: 0 },
+    createApp({ log, handle, onAnswered: () => {} }).callback(),
+  );
   const { port: tlsPort } = await server.listenTls({ host: '127.0.0.1', port: 0 }, certificates);
   try {
     await use(tlsPort, port, server);

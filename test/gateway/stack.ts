@@ -24,6 +24,7 @@ export interface Stack {
   readonly port: number;
   readonly client: OciClient;
   readonly proxies: Readonly<Record<string, StartedProcess>>;
+  readonly proxyPorts: Readonly<Record<string, number>>;
   readonly databaseUrl: string;
   startGateway(config?: Readonly<Record<string, unknown>>): Promise<Gateway>;
   sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
@@ -98,6 +99,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     port: first.port,
     client: first.client,
     proxies,
+    proxyPorts: ports,
     databaseUrl,
     startGateway,
     sql: async (text, values = []) => (await pool.query(text, values)).rows,
