@@ -23,9 +23,11 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { Certificates } from '../lib/tls/certificates.js';
 import { openAccess } from './auth/access.js';
 import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
@@ -51,10 +53,11 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const metrics = new GatewayMetrics('gateway', version);
   const settings = settingsOf(config);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const security = Security.open(config.grpc, log);
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
-  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const access = await openAccess({ config, db, redis, log });
@@ -77,6 +80,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const server = new HttpServer({ log });
+  const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  https?.subscribe(({ expires }) => metrics.certificateExpires('https', expires));
   const health = createHealth({
     db,
     locations,
@@ -102,8 +108,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const metricsListener =
     config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   await locations.settle(SETTLE_MS, signal);
-  const address = await server.listen(config.gatewayListen, app.callback());
-  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
+  const listen = [await server.listen(config.gatewayListen, app.callback())];
+  if (config.https && https) listen.push(await server.listenTls(config.https.listen, https));
+  log.info({ listen: listen.map(formatAddress).join(', '), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
@@ -113,6 +120,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();
+      await security.close();
+      await https?.close();
       redis?.close();
       await db.close();
     },

@@ -16,6 +16,7 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
@@ -47,8 +48,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const places = new Places(db);
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
-  const locations = new Locations({ ...config, identify: places.identify, log });
   const metrics = new WorkerMetrics('worker', version);
+  const security = Security.open(config.grpc, log);
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -62,6 +65,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
+    security,
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
@@ -130,6 +134,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await queued.close();
       redis?.close();
       await locations.close();
+      await security.close();
       await db.close();
     },
   };

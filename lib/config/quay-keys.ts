@@ -7,7 +7,6 @@
 /** Order and grouping mean nothing to the program. */
 export const QUAY_KEYS: ReadonlySet<string> = new Set([
   // Hosting, TLS and the user interface
-  'EXTERNAL_TLS_TERMINATION',
   'SSL_CIPHERS',
   'SSL_PROTOCOLS',
   'REGISTRY_STATE',

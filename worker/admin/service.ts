@@ -45,5 +45,10 @@ function makers({ onAnswered, log }: AdminOptions) {
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
   const implementation: Partial<AdminHandlers> = { ...settingsHandlers(parts) };
-  return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
+  return {
+    definition: AdminStub.service,
+    implementation: implementation as AdminHandlers,
+    package: adminPackage,
+    callers: ['administrator'],
+  };
 }
