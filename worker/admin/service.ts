@@ -8,9 +8,11 @@ import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
 import { locationHandlers } from './locations.js';
 import { settingsHandlers } from './settings.js';
+import { watchHandlers } from './watch.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
@@ -54,6 +56,11 @@ function makers({ log, ending }: AdminOptions) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
-  const implementation: Partial<AdminHandlers> = { ...locationHandlers(parts), ...settingsHandlers(parts) };
+  const implementation: Partial<AdminHandlers> = {
+    ...locationHandlers(parts),
+    ...backfillHandlers(parts),
+    ...watchHandlers(parts),
+    ...settingsHandlers(parts),
+  };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }
