@@ -10,7 +10,11 @@ import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
+import { eventHandlers } from './events.js';
+import { imageHandlers } from './image.js';
 import { locationHandlers } from './locations.js';
+import { modeHandlers } from './mode.js';
+import { retryHandlers } from './retry.js';
 import { settingsHandlers } from './settings.js';
 import { watchHandlers } from './watch.js';
 
@@ -60,7 +64,11 @@ export function adminService(options: AdminOptions): Service {
     ...locationHandlers(parts),
     ...backfillHandlers(parts),
     ...watchHandlers(parts),
+    ...imageHandlers(parts),
+    ...eventHandlers(parts),
+    ...retryHandlers(parts),
     ...settingsHandlers(parts),
+    ...modeHandlers(parts),
   };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }
