@@ -8,7 +8,7 @@ import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
 import { Replication } from '../lib/metadata/replication.js';
 import { Requeue } from '../lib/metadata/requeue.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -44,9 +44,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, log });
   const metrics = new Metrics();
   const crossings = new Crossings();
   const asking = new Asking({
@@ -56,7 +56,11 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
   const workers = new Workers(db);
   const namespaces = new Namespaces(db, settingsOf(config));
-  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, log });
+  const queued = new ReplicationSignal(db, log);
+  const admin = adminService({
+    ...{ db, settings: settingsOf(config), locations, namespaces, workers, replicate: config.replication, log },
+    onQueued: () => queued.notify(),
+  });
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, log }), admin],
     healthNames: [''],
@@ -70,7 +74,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       id,
       address,
       locations: config.replication ? config.workerLocations : [],
-      knows: config.replication ? config.locations.map(location => location.name) : [],
+      knows: config.replication ? configured.map(location => location.name) : [],
     },
     onChange: () => replicator.wake(),
     metrics,
@@ -84,7 +88,6 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const metricsListener =
     config.metricsListen &&
     (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
-  const queued = new ReplicationSignal(db, log);
   const requeuing = new Requeuing({
     requeue: new Requeue(db),
     replicate: config.replication,

@@ -1,22 +1,30 @@
 /** The service of admin.proto: one file for each group of calls, all validated at the edge. */
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
+import type { Database } from '../../lib/metadata/database.js';
 import type { Namespaces } from '../../lib/metadata/namespaces.js';
+import type { MetadataSettings } from '../../lib/metadata/settings.js';
 import type { Workers } from '../../lib/metadata/workers.js';
 import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.js';
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { mapped } from './errors.js';
+import { removeHandlers } from './remove.js';
 import { settingsHandlers } from './settings.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
+  readonly db: Database;
+  /** Of FEATURE_STORAGE_REPLICATION, among others. */
+  readonly settings: MetadataSettings;
   readonly locations: Locations;
   readonly namespaces: Namespaces;
   readonly workers: Workers;
   /** FEATURE_STORAGE_REPLICATION. */
   readonly replicate: boolean;
+  /** Called when copies may have been queued, or may be made at once. */
+  readonly onQueued: () => void;
   readonly log: Logger;
 }
 
@@ -42,6 +50,6 @@ function makers(log: Logger) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options.log) };
-  const implementation: Partial<AdminHandlers> = { ...settingsHandlers(parts) };
+  const implementation: Partial<AdminHandlers> = { ...removeHandlers(parts), ...settingsHandlers(parts) };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }
