@@ -5,16 +5,30 @@ import { Removal } from '../../lib/metadata/removal.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
-import { copied, imageOf, namespaceOf, newDigest, newRepository, pushed, put, queued, requeued, session } from './rows.js';
+import {
+  copied,
+  imageOf,
+  namespaceOf,
+  newDigest,
+  newRepository,
+  pushed,
+  put,
+  queued,
+  requeued,
+  session,
+} from './rows.js';
 
 const test = suite('metadata: removing a location');
 let m: Metadata;
 let removal: Removal;
 
-test.before.each(async () => {
+test.before(async () => {
   m = await freshMetadata();
   removal = new Removal(m.db);
-  await m.places.register(['apstorage']);
+});
+test.before.each(async () => {
+  await m.db.query('truncate imagestoragelocation, removedlocation, "user", imagestorage, requeue, process cascade');
+  await m.places.register(['usstorage', 'eustorage', 'apstorage']);
   await m.places.setDefaults(['usstorage', 'apstorage'], true);
   await requeued(m);
 });
@@ -246,7 +260,9 @@ test('somebody begins to refer to a blob while its last record is being deleted:
       await removal.advance('eustorage', 'removing');
     } else {
       // As if it had come before that.
-      await m.db.query("update locationstate set state = 'removing'  where location_id = (select id from imagestoragelocation where name = 'eustorage')");
+      await m.db.query(
+        "update locationstate set state = 'removing'  where location_id = (select id from imagestoragelocation where name = 'eustorage')",
+      );
     }
     const client = await session(m);
     const repo = newRepository();
