@@ -8,10 +8,12 @@ import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import { adoptHandlers } from './adopt.js';
 import { mapped } from './errors.js';
 import { locationHandlers } from './locations.js';
 import { removeHandlers } from './remove.js';
 import { settingsHandlers } from './settings.js';
+import { verifyHandlers } from './verify.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
@@ -56,9 +58,11 @@ function makers({ log, ending }: AdminOptions) {
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
   const implementation: Partial<AdminHandlers> = {
+    ...adoptHandlers(parts),
     ...locationHandlers(parts),
     ...removeHandlers(parts),
     ...settingsHandlers(parts),
+    ...verifyHandlers(parts),
   };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }
