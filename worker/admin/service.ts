@@ -9,11 +9,17 @@ import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { adoptHandlers } from './adopt.js';
+import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
+import { eventHandlers } from './events.js';
+import { imageHandlers } from './image.js';
 import { locationHandlers } from './locations.js';
+import { modeHandlers } from './mode.js';
 import { removeHandlers } from './remove.js';
+import { retryHandlers } from './retry.js';
 import { settingsHandlers } from './settings.js';
 import { verifyHandlers } from './verify.js';
+import { watchHandlers } from './watch.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
@@ -57,12 +63,18 @@ function makers({ log, ending }: AdminOptions) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
-  const implementation: Partial<AdminHandlers> = {
-    ...adoptHandlers(parts),
+  const implementation: AdminHandlers = {
     ...locationHandlers(parts),
-    ...removeHandlers(parts),
+    ...backfillHandlers(parts),
+    ...watchHandlers(parts),
+    ...imageHandlers(parts),
+    ...eventHandlers(parts),
+    ...retryHandlers(parts),
     ...settingsHandlers(parts),
     ...verifyHandlers(parts),
+    ...adoptHandlers(parts),
+    ...removeHandlers(parts),
+    ...modeHandlers(parts),
   };
-  return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
+  return { definition: AdminStub.service, implementation, package: adminPackage };
 }
