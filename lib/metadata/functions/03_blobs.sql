@@ -48,28 +48,4 @@ begin
   return true;
 end $$;
 
--- Makes a blob that another repository has (p_from null: any) pullable from this one. Its size, or null if it is not there.
-create or replace function mount_blob(
-  p_namespace text, p_name text, p_digest text, p_from_namespace text, p_from_name text, p_replicate boolean, p_trace text
-) returns bigint language plpgsql as $$
-declare
-  blob bigint;
-  size bigint;
-  repo integer;
-begin
-  select s.id, s.image_size into blob, size from imagestorage s
-   where s.content_checksum = p_digest
-     and exists (select from imagestorageplacement p where p.storage_id = s.id)
-     and exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                   join "user" u on u.id = r.namespace_user_id
-                  where ub.blob_id = s.id
-                    and (p_from_name is null or (u.username = p_from_namespace and r.name = p_from_name)))
-     for key share of s;
-  if not found then
-    return null;
-  end if;
-  repo := repository_id(p_namespace, p_name);
-  perform link_blob(repo, blob);
-  perform queue_replication(array[blob], repo, p_replicate, p_trace);
-  return size;
-end $$;
+-- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full
