@@ -96,6 +96,13 @@ create or replace function only_locations(p_namespace text) returns text[] langu
    where u.username = p_namespace
 $$;
 
+-- Whether a namespace's bytes may be in a location. The answer stays true until the end of the transaction.
+create or replace function may_be_in(p_namespace text, p_location text) returns boolean language plpgsql as $$
+begin
+  perform hold_requirements(false);
+  return p_location = any (coalesce(only_locations(p_namespace), array[p_location]));
+end $$;
+
 -- The namespaces that a blob belongs to: it was pushed to or mounted in one of their repositories, or a manifest there
 -- needs it. May name one more than once.
 create or replace view blobnamespace as
