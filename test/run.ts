@@ -89,8 +89,8 @@ async function main(): Promise<number> {
 }
 
 function tiersOfNeeds(tier: string | undefined): readonly Tier[] {
-  if (tier === undefined) return ['test'];
-  return tier === 'engines' || tier === 'bench' ? ['test', 'ci', 'engines'] : ['test', 'ci'];
+  // Beyond the plain tier, any file may start a store.
+  return tier === undefined ? ['test'] : ['test', 'ci', 'engines'];
 }
 
 /** Gets what the tests need from outside, and says what stays missing. Returns what counts as a failure. */
@@ -101,7 +101,7 @@ function prepareNeeds(tiers: readonly Tier[], install: boolean): string[] {
     for (const item of absent(tier)) {
       const how = item.aptPackage
         ? `apt-get install ${item.aptPackage}, or your system's package of that name`
-        : 'build it yourself';
+        : `.ci/go-tools ${item.name}, which needs Go`;
       console.log(`MISSING  ${item.name} (${item.purpose}): its tests are SKIPPED. To get it: ${how}`);
       if (item.required && process.env.CI === 'true') failures.push(`${item.name} is required when CI=true`);
     }

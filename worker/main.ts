@@ -6,6 +6,7 @@ import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
 import { Replication } from '../lib/metadata/replication.js';
@@ -18,6 +19,7 @@ import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { adminService } from './admin/service.js';
 import { advertisedAddress } from './advertise.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
@@ -52,15 +54,18 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     copier: { copyAsked: way => replicator.copyAsked(way) },
     isThisWorker: worker => worker === address,
   });
+  const workers = new Workers(db);
+  const namespaces = new Namespaces(db, settingsOf(config));
+  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, log });
   const server = await startServer(config.workerListen, {
-    services: [crossingService({ crossings, asking, locations, log })],
+    services: [crossingService({ crossings, asking, locations, log }), admin],
     healthNames: [''],
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
   const replication = new Replication(db, id);
   const roster = new Roster({
-    workers: new Workers(db),
+    workers,
     self: {
       id,
       address,
@@ -80,7 +85,12 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     config.metricsListen &&
     (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
   const queued = new ReplicationSignal(db, log);
-  const requeuing = new Requeuing({ requeue: new Requeue(db), onQueued: () => queued.notify(), log });
+  const requeuing = new Requeuing({
+    requeue: new Requeue(db),
+    replicate: config.replication,
+    onQueued: () => queued.notify(),
+    log,
+  });
   const events = new Events(db);
   const sweep = new EventSweep(events, log);
   const redis = config.redis && new RedisCache(config.redis, log, { timeoutMs: PUBLISH_TIMEOUT_MS });

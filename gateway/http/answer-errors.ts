@@ -1,7 +1,7 @@
 /** The one place where whatever a handler threw becomes an answer. */
 import { BlobUnavailable } from '../../lib/locations/read.js';
 import { NoLocationWritable } from '../../lib/locations/upload.js';
-import { DatabaseUnavailable } from '../../lib/metadata/database.js';
+import { DatabaseUnavailable, LocationClosed } from '../../lib/metadata/database.js';
 import { hasReason, isTransient } from '../../lib/rpc/errors.js';
 import { ClientGone } from './body.js';
 import type { Context, Next } from './context.js';
@@ -41,6 +41,7 @@ export function asOciError(error: unknown): OciError {
   if (error instanceof DatabaseUnavailable) {
     return oci.unavailable('the registry cannot reach its database now', error);
   }
+  if (error instanceof LocationClosed) return oci.unavailable(`${error.message}: push again`, error);
   if (error instanceof BlobUnavailable || error instanceof NoLocationWritable) {
     return oci.unavailable(error.summary, error);
   }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { answerErrors } from './answer-errors.js';
 import type { Context, Next, RequestState } from './context.js';
 import { answerEarly } from './early-answer.js';
+import { oci } from './errors.js';
 import { requestLog } from './request-log.js';
 
 /** Builds the application; `handle` answers the request, or throws. */
@@ -13,7 +14,10 @@ export function createApp(log: Logger, handle: (ctx: Context) => Promise<void>):
     requestLog(log),
     answerEarly,
     answerErrors,
-    ctx => handle(ctx),
+    async ctx => {
+      if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined) throw oci.hostMissing();
+      await handle(ctx);
+    },
   ];
   for (const each of middleware) app.use(each as Koa.Middleware<RequestState>);
   // Only what happens to a connection after its answer ends up here: everything else was caught.

@@ -50,6 +50,8 @@ export class HttpServer {
       connectionsCheckingInterval: Math.min(5_000, options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS),
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
+      // Node's own answer would say nothing; see app.ts.
+      requireHostHeader: false,
       // Notices a client whose machine is gone while we are the ones at work.
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
@@ -64,6 +66,8 @@ export class HttpServer {
       this.#handler(req, res);
     };
     this.#server.on('request', onRequest);
+    // An expectation that we do not know is passed over, as RFC 9110 allows; Node's own answer would say nothing.
+    this.#server.on('checkExpectation', onRequest);
     this.#server.on('checkContinue', (req, res) => {
       markWaitingForContinue(req);
       onRequest(req, res);

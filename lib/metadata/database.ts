@@ -13,6 +13,11 @@ export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable';
 }
 
+/** A location that bytes were written to is being removed, or was, and takes no records any more. Others do. */
+export class LocationClosed extends Error {
+  override readonly name = 'LocationClosed';
+}
+
 /** How long to wait for a connection: from the pool, or to a server that does not answer. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
@@ -50,11 +55,16 @@ export class Database {
     this.#hosts = hostsOf(config.url);
   }
 
-  /** Runs one statement. Throws DatabaseUnavailable when the server is at fault, the driver's error otherwise. */
+  /**
+   * Runs one statement. Throws DatabaseUnavailable when the server is at fault, LocationClosed when the statement says so,
+   * the driver's error otherwise.
+   */
   async query(text: string, values: readonly unknown[] = [], options: QueryOptions = {}): Promise<Row[]> {
     try {
       return await this.#run(text, values);
     } catch (error) {
+      if (codeOf(error) === CLOSED)
+        throw new LocationClosed(error instanceof Error ? error.message : '', { cause: error });
       if (!isUnavailable(error)) throw error;
       if (this.#closed || !(options.repeatable || wasUndone(error)))
         throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
@@ -140,6 +150,8 @@ export class Database {
   }
 }
 
+/** Raised by place_of_commit (functions/00_locations.sql). */
+const CLOSED = 'EN001';
 /** cannot execute … in a read-only transaction: a primary that has become a standby. */
 const READ_ONLY = '25006';
 const UNAVAILABLE_CODES = new Set([
@@ -168,10 +180,14 @@ function wasUndone(error: Error): boolean {
   return 'code' in error && (error.code === '40001' || error.code === '40P01');
 }
 
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
 function isUnavailable(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;
   if (error instanceof AggregateError) return error.errors.some(isUnavailable);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = codeOf(error);
   if (UNAVAILABLE_CODES.has(code) || code.startsWith('08')) return true;
   return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered/.test(
     error.message,

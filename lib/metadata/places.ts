@@ -1,5 +1,6 @@
 /** Locations as the database knows them: their names, and the identity of the store behind each. */
 import type { Database } from './database.js';
+import { asTexts } from './row.js';
 
 export class Places {
   readonly #db: Database;
@@ -10,13 +11,13 @@ export class Places {
     this.#db = db;
   }
 
-  /** Adds the names that are new. Called when a process starts; names are never removed by themselves. */
-  async register(names: readonly string[]): Promise<void> {
-    await this.#db.query(
-      'insert into imagestoragelocation (name) select n from unnest($1::text[]) n order by n on conflict do nothing',
-      [names],
-      { repeatable: true },
-    );
+  /**
+   * Adds the names that are new. Called when a process starts; names are never removed by themselves. Answers those that
+   * were removed by an operator: they are not added again.
+   */
+  async register(names: readonly string[]): Promise<string[]> {
+    const [row] = await this.#db.query('select register_locations($1) as removed', [names], { repeatable: true });
+    return row ? asTexts(row, 'removed') : [];
   }
 
   /**
@@ -33,7 +34,7 @@ export class Places {
     if (known !== undefined) return known === marker;
     await this.#db.query(
       `insert into locationstate (location_id, marker) select id, $2::uuid from imagestoragelocation where name = $1
-       on conflict do nothing`,
+       on conflict (location_id) do update set marker = excluded.marker where locationstate.marker is null`,
       [location, marker],
       { repeatable: true },
     );

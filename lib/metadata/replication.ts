@@ -133,7 +133,7 @@ export class Replication {
       `with due as (
          select r.id from replication r
           where r.storage_id = (select id from imagestorage where content_checksum = $1)
-            and r.location_id = (select id from imagestoragelocation where name = $2)
+            and r.location_id = (select id from activelocation where name = $2 and not paused)
             and (r.lease_token is null or r.next_attempt_at <= now())
           for update of r skip locked)
        ${claimFor('$3')}`,

@@ -11,6 +11,11 @@ export class Requeue {
     this.#db = db;
   }
 
+  /** Replication is switched on: what was pushed while it was not will be queued, without fail. */
+  async closeGap(): Promise<void> {
+    await this.#db.query('select close_replication_gap()');
+  }
+
   /** Does the next piece. False if there is nothing to do, or another process is at it. */
   async some(): Promise<boolean> {
     const [row] = await this.#db.query('select requeue_some($1) as more', [BATCH]);

@@ -11,7 +11,7 @@ import type { Status as StatusMessage } from '../../proto/generated/entrepot/sto
 /** The statuses that the contracts use, by name. */
 export type StatusName = Exclude<keyof typeof status, 'OK'>;
 
-/** Why a call failed, in one word; listed at the top of storage.proto. */
+/** Why a call failed, in one word; listed at the tops of storage.proto and admin.proto. */
 export const REASONS = [
   'BLOB_UNKNOWN',
   'UPLOAD_UNKNOWN',
@@ -26,6 +26,13 @@ export const REASONS = [
   'WRONG_LOCATION',
   'DRAINING',
   'UNSUPPORTED',
+  'LOCATION_UNKNOWN',
+  'IMAGE_UNKNOWN',
+  'NAMESPACE_UNKNOWN',
+  'REPLICATION_OFF',
+  'REFUSED',
+  'BUSY_ELSEWHERE',
+  'DATABASE_UNAVAILABLE',
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
@@ -65,6 +72,20 @@ export const fail = {
   wrongLocation: (message: string) => new StatusError('UNAVAILABLE', 'WRONG_LOCATION', message),
   draining: () => new StatusError('UNAVAILABLE', 'DRAINING', 'the node is shutting down'),
   unsupported: (message: string) => new StatusError('UNIMPLEMENTED', 'UNSUPPORTED', message),
+  locationUnknown: (name: string) => new StatusError('NOT_FOUND', 'LOCATION_UNKNOWN', `there is no location ${name}`),
+  imageUnknown: (message: string) => new StatusError('NOT_FOUND', 'IMAGE_UNKNOWN', message),
+  namespaceUnknown: (name: string) =>
+    new StatusError('NOT_FOUND', 'NAMESPACE_UNKNOWN', `there is no namespace ${name}`),
+  replicationOff: () =>
+    new StatusError(
+      'FAILED_PRECONDITION',
+      'REPLICATION_OFF',
+      'Storage replication is not enabled: set FEATURE_STORAGE_REPLICATION to true',
+    ),
+  refused: (message: string) => new StatusError('FAILED_PRECONDITION', 'REFUSED', message),
+  busyElsewhere: (message: string) => new StatusError('ABORTED', 'BUSY_ELSEWHERE', message),
+  databaseUnavailable: (cause: unknown) =>
+    new StatusError('UNAVAILABLE', 'DATABASE_UNAVAILABLE', 'the database cannot be reached now', { cause }),
   cancelled: () => new StatusError('CANCELLED', undefined, 'the call was cancelled'),
   deadline: (message: string) => new StatusError('DEADLINE_EXCEEDED', undefined, message),
 } as const;
@@ -74,7 +95,14 @@ export function hasReason(error: unknown, ...reasons: Reason[]): error is Status
   return error instanceof StatusError && error.reason !== undefined && reasons.includes(error.reason);
 }
 
-const TRANSIENT_REASONS: readonly Reason[] = ['DISK_FULL', 'BUSY', 'STORE_UNREACHABLE', 'WRONG_LOCATION', 'DRAINING'];
+const TRANSIENT_REASONS: readonly Reason[] = [
+  'DISK_FULL',
+  'BUSY',
+  'STORE_UNREACHABLE',
+  'WRONG_LOCATION',
+  'DRAINING',
+  'DATABASE_UNAVAILABLE',
+];
 const TRANSPORT_STATUSES: readonly StatusName[] = [
   'UNAVAILABLE',
   'DEADLINE_EXCEEDED',

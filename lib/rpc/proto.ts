@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import type { ProtoGrpcType as AdminProto } from '../../proto/generated/admin.js';
 import type { ProtoGrpcType as CrossingProto } from '../../proto/generated/crossing.js';
 import type { ProtoGrpcType as StorageProto } from '../../proto/generated/storage.js';
 
@@ -27,3 +28,11 @@ const crossing = (loadPackageDefinition(crossingPackage) as unknown as CrossingP
 
 /** The client class of `entrepot.crossing.v1.Crossing`. */
 export const CrossingStub = crossing.Crossing;
+
+/** The definitions of admin.proto, also for server reflection. */
+export const adminPackage: PackageDefinition = loadSync('entrepot/admin/v1/admin.proto', OPTIONS);
+
+const admin = (loadPackageDefinition(adminPackage) as unknown as AdminProto).entrepot.admin.v1;
+
+/** The client class of `entrepot.admin.v1.Admin`. */
+export const AdminStub = admin.Admin;

@@ -30,15 +30,20 @@ const run = promisify(execFile);
 
 /**
  * One region of ours: a gateway and a storage-proxy. No worker runs, since a single registry has nobody to copy to; what
- * is to be copied is recorded nevertheless. PostgreSQL is as durable as it is by itself, unlike in the tests.
+ * is to be copied is recorded nevertheless. PostgreSQL is as durable as it is by itself, unlike in the tests; `postgres` are
+ * settings of it.
  */
-export async function startOurs(bucket?: TestBucket): Promise<Candidate> {
+export async function startOurs(
+  bucket?: TestBucket,
+  postgres: Readonly<Record<string, string>> = {},
+): Promise<Candidate> {
   const folder = await temporaryFolder('bench-postgres');
   const cluster = await startCluster({
     folder: join(folder, 'postgres'),
     port: await freePort(),
     log: join(folder, 'postgres.log'),
     database: 'entrepot',
+    settings: postgres,
   });
   atEnd(() => cluster.stop('fast'));
   process.env[POSTGRES_URL] = cluster.url;

@@ -1,8 +1,9 @@
 /** What is measured of a registry. Each measure prepares itself, and answers a rate. */
 import { createHash, randomBytes } from 'node:crypto';
-import { imageManifestType, sha256 } from '../support/oci-client.js';
+import { imageManifestType } from '../support/oci-client.js';
 import { type Candidate, settleDisk } from './candidates.js';
-import { type Body, bodyOf, Client, drain } from './client.js';
+import { type Body, Client, drain } from './client.js';
+import { pushBlob, pushSmallImage } from './pushes.js';
 
 export interface Measure {
   readonly name: string;
@@ -20,8 +21,6 @@ export interface Sizes {
 }
 
 const REPOSITORY = '/v2/bench/image';
-const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
-const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
 export const measures: readonly Measure[] = [
   { name: 'push, one PUT', unit: 'MB/s', run: (candidate, sizes) => largePush(candidate, sizes.blob, false) },
@@ -36,7 +35,7 @@ async function largePush(candidate: Candidate, size: number, streamed: boolean):
   const { body, digest } = uniqueBlob(size);
   const client = new Client(candidate.port, 1);
   await settleDisk();
-  const seconds = await timed(() => pushBlob(client, body, digest, streamed ? 'patch' : 'put'));
+  const seconds = await timed(() => pushBlob(client, REPOSITORY, body, digest, streamed ? 'patch' : 'put'));
   client.close();
   await candidate.removeBlob(digest);
   return size / 1e6 / seconds;
@@ -46,7 +45,7 @@ async function largePush(candidate: Candidate, size: number, streamed: boolean):
 async function largePull(candidate: Candidate, size: number, streams: number): Promise<number> {
   const { body, digest } = uniqueBlob(size);
   const client = new Client(candidate.port, 1);
-  await pushBlob(client, body, digest, 'put');
+  await pushBlob(client, REPOSITORY, body, digest, 'put');
   client.close();
   await settleDisk();
   const path = `${REPOSITORY}/blobs/${digest}`;
@@ -57,7 +56,7 @@ async function largePull(candidate: Candidate, size: number, streams: number): P
 
 async function manifestsByTag(candidate: Candidate, sizes: Sizes): Promise<number> {
   const client = new Client(candidate.port, 16);
-  await pushImage(client, 'read');
+  await pushSmallImage(client, REPOSITORY, 'read');
   const headers = { accept: imageManifestType };
   const until = async (end: number) => {
     let count = 0;
@@ -79,49 +78,11 @@ async function smallImages(candidate: Candidate, sizes: Sizes): Promise<number> 
   await settleDisk();
   const tags = Array.from({ length: sizes.images }, (_, number) => `small-${number}`);
   const pusher = async () => {
-    for (let tag = tags.pop(); tag !== undefined; tag = tags.pop()) await pushImage(client, tag);
+    for (let tag = tags.pop(); tag !== undefined; tag = tags.pop()) await pushSmallImage(client, REPOSITORY, tag);
   };
   const seconds = await timed(() => Promise.all(Array.from({ length: 8 }, pusher)));
   client.close();
   return sizes.images / seconds;
-}
-
-/** Pushes an image of three layers of 4 KiB that nobody has seen, with the requests that docker makes. */
-async function pushImage(client: Client, tag: string): Promise<void> {
-  const descriptors: { mediaType: string; digest: string; size: number }[] = [];
-  const blobs = [CONFIG_TYPE, LAYER_TYPE, LAYER_TYPE, LAYER_TYPE].map(mediaType => ({
-    mediaType,
-    bytes: mediaType === CONFIG_TYPE ? Buffer.from(JSON.stringify({ id: randomBytes(64) })) : randomBytes(4096),
-  }));
-  for (const { mediaType, bytes } of blobs) {
-    const digest = sha256(bytes);
-    await client.send('HEAD', `${REPOSITORY}/blobs/${digest}`, 404);
-    await pushBlob(client, bodyOf(bytes), digest, 'patch');
-    descriptors.push({ mediaType, digest, size: bytes.length });
-  }
-  const [config, ...layers] = descriptors;
-  const manifest = { schemaVersion: 2, mediaType: imageManifestType, config, layers };
-  await client.send('PUT', `${REPOSITORY}/manifests/${tag}`, 201, {
-    headers: { 'content-type': imageManifestType },
-    body: bodyOf(Buffer.from(JSON.stringify(manifest))),
-  });
-}
-
-async function pushBlob(client: Client, body: Body, digest: string, way: 'put' | 'patch'): Promise<void> {
-  const headers = { 'content-type': 'application/octet-stream' };
-  const begun = await client.send('POST', `${REPOSITORY}/blobs/uploads/`, 202);
-  let location = locationOf(begun.headers.location);
-  if (way === 'patch') {
-    const patched = await client.send('PATCH', location, 202, { headers, body, chunked: true });
-    location = locationOf(patched.headers.location);
-  }
-  const closing = `${location}${location.includes('?') ? '&' : '?'}digest=${digest}`;
-  await client.send('PUT', closing, 201, way === 'put' ? { headers, body } : {});
-}
-
-function locationOf(header: string | undefined): string {
-  if (header === undefined) throw new Error('the answer has no Location');
-  return header.replace(/^https?:\/\/[^/]*/, '');
 }
 
 /** A blob that no registry has: random bytes again and again, after some that are new. */

@@ -48,6 +48,7 @@ const samples: { readonly [K in keyof typeof oci]: Parameters<(typeof oci)[K]> }
   parameterInvalid: ['why'],
   headTooLarge: [],
   headTooSlow: [],
+  hostMissing: [],
   notHttp: [],
   tooManyRequests: ['why'],
   unavailable: ['why'],

@@ -64,6 +64,24 @@ test('what is not HTTP gets a clean answer', async () => {
   );
 });
 
+test('what Node would answer by itself, without a word, is ours to answer', async () => {
+  await serving(hello, async port => {
+    const connection = await RawConnection.open(port);
+    connection.head('GET / HTTP/1.1');
+    const withoutHost = await connection.answer();
+    assert.is(withoutHost.status, 400);
+    assert.is(codeOf(withoutHost.body), 'UNSUPPORTED');
+    assert.match(withoutHost.body, 'Host');
+    // HTTP/1.0 has no such header.
+    connection.head('GET / HTTP/1.0', 'Connection: keep-alive');
+    assert.is((await connection.answer()).body, 'hello');
+    // An expectation that nobody knows.
+    connection.head('GET / HTTP/1.1', 'Host: x', 'Expect: something');
+    assert.is((await connection.answer()).body, 'hello');
+    connection.close();
+  });
+});
+
 test('a silent client is ended, also in the middle of its body; one that moves bytes lives on', async () => {
   const received: string[] = [];
   await serving(

@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 /** `test`: needed by `npm test`; `ci`: by the heavier tier that `.ci/run` adds; `engines`: by `npm run test:engines`. */
@@ -15,20 +16,26 @@ export interface Need {
   readonly tier: Tier;
   /** The programs that show that it is there. */
   readonly commands: readonly string[];
-  /** Debian's package; undefined if Debian has none. */
+  /** Debian's package; undefined if Debian has none: then .ci/go-tools builds it, where Go is. */
   readonly aptPackage: string | undefined;
   readonly required: boolean;
   readonly purpose: string;
 }
 
-/** The system's folders, which are not in everybody's PATH. A test of this file takes them away. */
-const systemFolders = process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+/** Where .ci/go-tools puts what it builds. */
+const builtFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'entrepot-ci', 'bin');
+
+/** Folders that are not in everybody's PATH: ours, and the system's. A test of this file takes them away. */
+const moreFolders =
+  process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : [builtFolder, '/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 export const needs: readonly Need[] = [
   listed('redis-server', 'test', ['redis-server'], 'redis-server', true, 'the cache of manifests'),
   listed('skopeo', 'test', ['skopeo'], 'skopeo', true, 'pushes and pulls by a real client'),
   listed('docker', 'ci', ['docker', 'dockerd'], 'docker.io', true, 'pushes and pulls by Docker Engine'),
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
+  listed('buildah', 'ci', ['buildah'], 'buildah', true, 'builds and pushes by buildah'),
+  listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
@@ -62,15 +69,13 @@ export const needs: readonly Need[] = [
   ),
   listed('swift-object', 'engines', ['swift-object-server'], 'swift-object', true, 'a part of OpenStack Swift'),
   listed('memcached', 'engines', ['memcached'], 'memcached', true, 'the cache of OpenStack Swift'),
-  listed(
-    'versitygw',
-    'engines',
-    ['versitygw'],
-    undefined,
-    // Nobody but its own project has it ready to run; with Go it is built.
-    findCommand('go') !== undefined,
-    'a third S3 server, which .ci/versitygw builds with Go',
-  ),
+  built('versitygw', 'engines', 'a third S3 server'),
+  built('oci-conformance', 'ci', "the distribution specification's own tests"),
+  built('crane', 'ci', 'pushes and pulls by crane'),
+  built('oras', 'ci', 'artifacts, and what refers to them, by oras'),
+  built('regctl', 'ci', 'pushes and pulls by regctl'),
+  built('helm', 'ci', 'charts by Helm'),
+  built('grpcurl', 'ci', "gRPC from the command line, by the servers' reflection"),
   listed('ip', 'ci', ['ip'], 'iproute2', false, 'an emulated long wire: network namespaces'),
   listed('cc', 'ci', ['cc'], 'gcc', false, 'an emulated long wire: the program that carries its packets'),
   listed('iperf3', 'ci', ['iperf3'], 'iperf3', false, 'what a long wire can carry'),
@@ -88,6 +93,11 @@ function listed(
   return { name, tier, commands, aptPackage, required, purpose };
 }
 
+/** What has to be built: required where Go is to build it, as .ci/run does. */
+function built(name: string, tier: Tier, purpose: string): Need {
+  return listed(name, tier, [name], undefined, findCommand('go') !== undefined, purpose);
+}
+
 /** Whether an outside need is there. A name that is not in the list is a mistake and throws. */
 export function need(name: string): boolean {
   const found = needs.find(candidate => candidate.name === name);
@@ -100,9 +110,9 @@ export function missingNeeds(names: readonly string[]): string[] {
   return names.filter(name => !need(name));
 }
 
-/** The absolute path of a program, looked for in PATH and in the system's folders; undefined if there is none. */
+/** The absolute path of a program, looked for in PATH, in the system's folders and in ours; undefined if there is none. */
 export function findCommand(command: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), ...systemFolders];
+  const folders = [...(process.env.PATH ?? '').split(delimiter), ...moreFolders];
   return folders
     .filter(folder => folder !== '')
     .map(folder => join(folder, command))

@@ -1,10 +1,8 @@
-/**
- * A podman of a test's own: another storage folder than the machine's, with the storage driver that works on every file
- * system and mounts nothing. A suite that uses it says so: `suite(name, { needs: ['podman'] })`.
- */
-import { readFile, writeFile } from 'node:fs/promises';
+/** A podman of a test's own. A suite that uses it says so: `suite(name, { needs: ['podman'] })`. */
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { attempt, type CommandEnd, run } from './command.js';
+import { containersSettings } from './containers.js';
 import { type ImageOptions, writeLayout } from './images.js';
 import { temporaryFolder } from './tmp.js';
 
@@ -26,17 +24,7 @@ export interface Podman {
 /** Prepares a podman; what it stores is removed at the end of the suite. */
 export async function preparePodman(): Promise<Podman> {
   const folder = await temporaryFolder('podman');
-  const storage = join(folder, 'storage.conf');
-  const containers = join(folder, 'containers.conf');
-  await writeFile(storage, `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/graph"\nrunroot = "${folder}/run"\n`);
-  // No `podman events` in the machine's journal, and no search for a cgroup manager.
-  await writeFile(
-    containers,
-    `[engine]\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\ntmp_dir = "${folder}/tmp"\n`,
-  );
-  const credentials = join(folder, 'auth.json');
-  await writeFile(credentials, '{}');
-  const env = { CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers, REGISTRY_AUTH_FILE: credentials };
+  const env = await containersSettings(folder);
   let layouts = 0;
 
   const podman: Podman = {

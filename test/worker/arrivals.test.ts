@@ -27,7 +27,7 @@ test('a change is queued at the start, and when it is told of another', async ()
   const digest = await pushed(m, newRepository());
   await m.places.setDefaults(['usstorage', 'apstorage'], true);
   let told = 0;
-  const requeuing = new Requeuing({ requeue: m.requeue, onQueued: () => told++, log: quiet });
+  const requeuing = new Requeuing({ requeue: m.requeue, replicate: true, onQueued: () => told++, log: quiet });
   try {
     assert.ok(await until(async () => (await queued(m, digest)).join() === 'apstorage', 5_000));
     assert.ok(told > 0);

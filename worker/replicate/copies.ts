@@ -4,7 +4,7 @@ import type { Replication } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { copyBatch, type Outcome } from './batch.js';
-import { copyLarge, findDamaged } from './large.js';
+import { copyLarge, findDamaged, isOnlyInTarget } from './large.js';
 import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
 import type { Throttle } from './throttle.js';
@@ -29,6 +29,14 @@ export class Copies {
 
   /** Copies small blobs to one target. Rejects only if the outcome could not be recorded. */
   async batch(jobs: readonly HeldJob[]): Promise<void> {
+    // What stands in the target alone, unverified, cannot be copied: it is looked at where it is.
+    const standing = jobs.filter(isOnlyInTarget);
+    const others = jobs.filter(job => !standing.includes(job));
+    if (others.length > 0) await this.#batch(others);
+    for (const job of standing) await this.one(job);
+  }
+
+  async #batch(jobs: readonly HeldJob[]): Promise<void> {
     const { crossings, outcomes } = this.#options;
     const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
     const results = await this.#copyBatch(jobs, (digest, bytes) => onTheWay.get(digest)?.publishWhole(bytes));

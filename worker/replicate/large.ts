@@ -32,9 +32,19 @@ export interface LargeCopy {
   readBytes: number;
 }
 
+/** What is only in the target is hashed there so often. After that, it waits for another location to have the blob. */
+const HASHED_IN_VAIN = 3;
+
+/** Whether no location but the target is known to have the blob: it stands there, and is not verified. */
+export function isOnlyInTarget({ sources, target }: Pick<HeldJob, 'sources' | 'target'>): boolean {
+  return sources.length > 0 && sources.every(source => source === target);
+}
+
 /** Copies the blob; resolves once the target has it, verified. */
 export async function copyLarge(copy: LargeCopy): Promise<void> {
   const { job, target } = copy;
+  if (isOnlyInTarget(job) && job.attempts > HASHED_IN_VAIN)
+    throw fail.corrupt(job.digest, `${target.name} has the only copy, and it is damaged: push the blob again`);
   if (job.checkpoint) {
     try {
       return await copyFrom(copy, job.checkpoint);

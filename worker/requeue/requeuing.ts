@@ -1,6 +1,6 @@
 /**
  * Queues the difference after where blobs must be has changed: for a new location, for one that is left out from now on,
- * or for a namespace's own. The change itself left a row that says so; any worker goes on with it, a piece at a time.
+ * for a namespace's own, or because replication is switched on again. The change itself left a row that says so; any worker goes on with it, a piece at a time.
  */
 import type { Logger } from 'pino';
 import type { Requeue } from '../../lib/metadata/requeue.js';
@@ -10,6 +10,8 @@ const POLL_MS = 5_000;
 
 export interface RequeuingOptions {
   readonly requeue: Requeue;
+  /** FEATURE_STORAGE_REPLICATION. */
+  readonly replicate: boolean;
   /** Called when something may have been queued. */
   readonly onQueued: () => void;
   readonly log: Logger;
@@ -49,6 +51,8 @@ export class Requeuing {
   }
 
   async #queueAll(): Promise<void> {
-    while (!this.#closed && (await this.#options.requeue.some())) this.#options.onQueued();
+    const { requeue, replicate } = this.#options;
+    if (replicate) await requeue.closeGap();
+    while (!this.#closed && (await requeue.some())) this.#options.onQueued();
   }
 }

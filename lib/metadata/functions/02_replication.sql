@@ -1,10 +1,18 @@
--- Where the blobs of a namespace must be.
+-- Where the blobs of a namespace must be. Nothing must be where a location is being removed.
 create or replace view requirement as
   select u.id as user_id, d.location_id
     from "user" u cross join defaultlocation d
    where not exists (select from namespaceregion n where n.user_id = u.id and n.replaces_defaults)
+     and d.location_id in (select id from activelocation)
   union
-  select user_id, location_id from userregion;
+  select user_id, location_id from userregion where location_id in (select id from activelocation);
+
+-- The namespaces that a blob belongs to: it was pushed to or mounted in one of their repositories, or a manifest there
+-- needs it. May name one more than once.
+create or replace view blobnamespace as
+  select ub.blob_id, r.namespace_user_id as user_id from uploadedblob ub join repository r on r.id = ub.repository_id
+  union all
+  select mb.blob_id, r.namespace_user_id from manifestblob mb join repository r on r.id = mb.repository_id;
 
 -- Whoever reads the requirements in order to act on them holds this lock shared, whoever changes them alone: after a
 -- change, nobody still acts on what was before. Held to the end of the transaction. To be a statement of its own, before
@@ -18,12 +26,43 @@ begin
   end if;
 end $$;
 
--- Queues every copy that is missing of these blobs, which a repository now has. p_replicate false: replication is
--- switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
+-- Notes that something was pushed while replication was switched off.
+create or replace function note_replication_gap() returns void language plpgsql as $$
+begin
+  if not exists (select from replicationgap) then
+    insert into replicationgap default values on conflict do nothing;
+  end if;
+end $$;
+
+-- Replication is switched on (again): what was pushed meanwhile is queued, by the workers, without fail.
+create or replace function close_replication_gap() returns void language plpgsql as $$
+begin
+  if not exists (select from replicationgap) then
+    return;
+  end if;
+  perform hold_requirements(true);
+  delete from replicationgap;
+  if found then
+    insert into requeue default values;
+  end if;
+end $$;
+
+-- Copies that are queued only because a location is being removed, and that a namespace now requires, too. A statement of
+-- its own: ON CONFLICT DO UPDATE would wait for every row that a worker holds.
+create or replace function require_rescued(p_blobs bigint[], p_since bigint) returns void language sql as $$
+  update replication r set rescue = false, since = p_since
+   where r.rescue and r.storage_id = any (p_blobs)
+     and exists (select from blobnamespace b join requirement q on q.user_id = b.user_id
+                  where b.blob_id = r.storage_id and q.location_id = r.location_id)
+$$;
+
+-- Queues every copy that is missing, or not verified, of these blobs, which a repository now has. p_replicate false:
+-- replication is switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
 create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
 returns void language plpgsql as $$
 begin
   if not p_replicate then
+    perform note_replication_gap();
     return;
   end if;
   perform hold_requirements(false);
@@ -32,9 +71,11 @@ begin
     from unnest(p_blobs) b (id)
     cross join (select location_id from requirement
                  where user_id = (select namespace_user_id from repository where id = p_repository)) q
-   where not exists (select from imagestorageplacement p where p.storage_id = b.id and p.location_id = q.location_id)
+   where not exists (select from imagestorageplacement p
+                      where p.storage_id = b.id and p.location_id = q.location_id and p.verified_at is not null)
    order by b.id, q.location_id
   on conflict (storage_id, location_id) do nothing;
+  perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
 -- Says where every blob must be. Does nothing if that is how it is already. p_replicate false:
@@ -55,6 +96,8 @@ begin
   insert into defaultlocation (location_id) select unnest(wanted) on conflict do nothing;
   if p_replicate then
     insert into requeue default values;
+  else
+    perform note_replication_gap();
   end if;
 end $$;
 
@@ -84,31 +127,34 @@ begin
     on conflict (user_id) do update set replaces_defaults = excluded.replaces_defaults;
   if p_replicate then
     insert into requeue (user_id) values (namespace_id);
+  else
+    perform note_replication_gap();
   end if;
   return '{}';
 end $$;
 
--- The only locations that a namespace's bytes may be written to; null: any.
+-- The only locations that a namespace's bytes may be written to; null: any that a configuration knows. It has an answer for
+-- every namespace once a location is being removed, or was: processes may still have that one in their configuration.
 create or replace function only_locations(p_namespace text) returns text[] language sql stable as $$
-  select array(select l.name::text from userregion ur join imagestoragelocation l on l.id = ur.location_id
-                where ur.user_id = u.id order by l.name)
-    from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
-   where u.username = p_namespace
+  select case
+    when exists (select from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
+                  where u.username = p_namespace)
+    then array(select l.name::text from "user" u join userregion ur on ur.user_id = u.id
+                 join activelocation l on l.id = ur.location_id where u.username = p_namespace order by l.name)
+    when exists (select from removedlocation) or exists (select from locationstate where state <> 'active')
+    then array(select name::text from activelocation order by name)
+  end
 $$;
 
--- Whether a namespace's bytes may be in a location. The answer stays true until the end of the transaction.
-create or replace function may_be_in(p_namespace text, p_location text) returns boolean language plpgsql as $$
-begin
-  perform hold_requirements(false);
-  return p_location = any (coalesce(only_locations(p_namespace), array[p_location]));
-end $$;
-
--- The namespaces that a blob belongs to: it was pushed to or mounted in one of their repositories, or a manifest there
--- needs it. May name one more than once.
-create or replace view blobnamespace as
-  select ub.blob_id, r.namespace_user_id as user_id from uploadedblob ub join repository r on r.id = ub.repository_id
-  union all
-  select mb.blob_id, r.namespace_user_id from manifestblob mb join repository r on r.id = mb.repository_id;
+-- Whether a namespace's bytes may be recorded in a location: unless it is kept in others. (Where new ones may go is
+-- only_locations: in no location that is being removed, though what was begun there may still end there.)
+create or replace function may_be_in(p_namespace text, p_location text) returns boolean language sql stable as $$
+  select not exists (
+    select from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
+     where u.username = p_namespace
+       and not exists (select from userregion ur join imagestoragelocation l on l.id = ur.location_id
+                        where ur.user_id = u.id and l.name = p_location))
+$$;
 
 -- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is
 -- queued, and what nobody requires any more is taken out of the queue. True if there may be more to do.
@@ -142,13 +188,15 @@ begin
       from blobnamespace b join requirement q on q.user_id = b.user_id where b.blob_id = any (blobs)),
   taken_out as (
     delete from replication x
-     where x.storage_id = any (blobs)
+     where x.storage_id = any (blobs) and not x.rescue
        and not exists (select from needed n where n.blob_id = x.storage_id and n.location_id = x.location_id))
-  insert into replication (storage_id, location_id)
-  select n.blob_id, n.location_id from needed n
-   where not exists (select from imagestorageplacement p where p.storage_id = n.blob_id and p.location_id = n.location_id)
+  insert into replication (storage_id, location_id, since)
+  select n.blob_id, n.location_id, todo.since from needed n
+   where not exists (select from imagestorageplacement p
+                      where p.storage_id = n.blob_id and p.location_id = n.location_id and p.verified_at is not null)
    order by n.blob_id, n.location_id
   on conflict (storage_id, location_id) do nothing;
+  perform require_rescued(blobs, todo.since);
   update requeue set after_blob = blobs[cardinality(blobs)] where id = todo.id;
   return true;
 end $$;

@@ -3,10 +3,12 @@ create or replace function store_blob(
   p_repository integer, p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
 ) returns void language plpgsql as $$
 declare
-  blob bigint := blob_id(p_digest, p_size);
+  blob bigint;
   place integer;
 begin
-  select id into strict place from imagestoragelocation where name = p_location;
+  perform hold_requirements(false);
+  place := place_of_commit(p_location);
+  blob := blob_id(p_digest, p_size);
   -- First the row of the queue, then the placement, as a worker does that ends a copy: the other way round, the two
   -- could wait for each other.
   delete from replication where storage_id = blob and location_id = place;
@@ -34,6 +36,7 @@ create or replace function finish_upload(
 declare
   repo integer;
 begin
+  perform hold_requirements(false);
   if not may_be_in(p_namespace, p_location) then
     return null;
   end if;

@@ -1,6 +1,6 @@
 -- The copies that are due in these queues, locked for the caller, who claims them at once. A queue is a target, the source
 -- that the rows are filed under (null or unknown: none), and small or large blobs; of each, at most so many rows, and no
--- more once they come to so many bytes. In a queue: by priority, then the longest waiting first.
+-- more once they come to so many bytes. Nothing is due to a location that is paused or being removed. In a queue: by priority, then the longest waiting first.
 --
 -- One descent of the index for each queue and priority, and then only the rows that are answered: it costs the same
 -- however many rows wait, are not due, or belong to a source that is away. The planner is told so, since it would
@@ -19,7 +19,7 @@ begin
   for queue in
     select t.id as target, coalesce(s.id, 0) as source, w.large, w.rows, w.bytes
       from unnest(p_targets, p_sources, p_large, p_rows, p_bytes) with ordinality w (target, source, large, rows, bytes, n)
-      join imagestoragelocation t on t.name = w.target
+      join activelocation t on t.name = w.target and not t.paused
       left join imagestoragelocation s on s.name = w.source
      order by w.n
   loop
@@ -61,7 +61,7 @@ begin
   for queue in
     select t.id as target, coalesce(s.id, 0) as source, w.large
       from unnest(p_targets, p_sources, p_large) w (target, source, large)
-      join imagestoragelocation t on t.name = w.target
+      join activelocation t on t.name = w.target and not t.paused
       left join imagestoragelocation s on s.name = w.source
   loop
     step := 32767;

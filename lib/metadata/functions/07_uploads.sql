@@ -1,6 +1,6 @@
 -- Whether an upload's bytes may stay where they are: its namespace may be kept in other locations since it began.
 create or replace function is_allowed(p_upload blobupload) returns boolean language sql stable as $$
-  select coalesce(l.name = any (only_locations(u.username)), true)
+  select may_be_in(u.username, l.name)
     from repository r join "user" u on u.id = r.namespace_user_id, imagestoragelocation l
    where r.id = p_upload.repository_id and l.id = p_upload.location_id
 $$;
@@ -11,6 +11,7 @@ create or replace function record_blob(
   p_namespace text, p_name text, p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
 ) returns boolean language plpgsql as $$
 begin
+  perform hold_requirements(false);
   if not may_be_in(p_namespace, p_location) then
     return false;
   end if;
@@ -18,13 +19,14 @@ begin
   return true;
 end $$;
 
--- Records a new upload, unless the namespace's bytes must not go to that location. `allowed`: the only locations where they
--- may go; null: any.
+-- Records a new upload, unless the namespace's bytes must not go to that location, or it is being removed. `allowed`: the
+-- only locations where they may go; null: any.
 create or replace function create_upload(
   p_namespace text, p_name text, p_uuid text, p_location text, p_session bytea, p_algorithm text,
   out created boolean, out allowed text[]
 ) language plpgsql as $$
 begin
+  perform hold_requirements(false);
   allowed := only_locations(p_namespace);
   created := allowed is null or p_location = any (allowed);
   if created then

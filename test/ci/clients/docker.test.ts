@@ -1,10 +1,10 @@
 /** What Docker Engine does with a registry beyond a plain push and pull. */
 import * as assert from 'uvu/assert';
-import { type Docker, startDocker } from '../support/docker.js';
-import { imageIndexType } from '../support/images.js';
-import { ociClient } from '../support/oci-client.js';
-import { type Stack, startStack } from '../support/stack.js';
-import { atEnd, suite } from '../support/suite.js';
+import { type Docker, startDocker } from '../../support/docker.js';
+import { imageIndexType } from '../../support/images.js';
+import { ociClient } from '../../support/oci-client.js';
+import { type Stack, startStack } from '../../support/stack.js';
+import { atEnd, suite } from '../../support/suite.js';
 
 const test = suite('docker', { needs: ['docker', 'skopeo'], timeoutMs: 60_000 });
 const manifestListType = 'application/vnd.docker.distribution.manifest.list.v2+json';

@@ -2,11 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { writeIndexLayout } from '../support/images.js';
-import { type Podman, preparePodman } from '../support/podman.js';
-import { type Stack, startStack } from '../support/stack.js';
-import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/tmp.js';
+import { writeIndexLayout } from '../../support/images.js';
+import { type Podman, preparePodman } from '../../support/podman.js';
+import { type Stack, startStack } from '../../support/stack.js';
+import { suite } from '../../support/suite.js';
+import { temporaryFolder } from '../../support/tmp.js';
 
 const test = suite('podman', { needs: ['podman'], timeoutMs: 60_000 });
 

@@ -1,0 +1,108 @@
+/** The checker of histories finds what is wrong, and only that. */
+import * as fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { type Operation, type Value, violation } from '../support/linearizable.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('linearizability of a register');
+
+/** Written as `[called, answered]`. */
+const write = (value: Value, [called, answered]: [number, number]): Operation => ({
+  ...{ kind: 'write', value, called, answered },
+});
+const read = (value: Value, [called, answered]: [number, number]): Operation => ({
+  ...{ kind: 'read', value, called, answered },
+});
+const UNKNOWN = Number.POSITIVE_INFINITY;
+
+const good: Record<string, Operation[]> = {
+  nothing: [],
+  'what was there before': [read(undefined, [1, 2])],
+  'one after the other': [write('a', [1, 2]), read('a', [3, 4]), write('b', [5, 6]), read('b', [7, 8])],
+  'a read beside a write sees either': [
+    ...[write('a', [1, 2]), write('b', [3, 10]), read('a', [4, 5]), read('b', [6, 7]), read('b', [11, 12])],
+  ],
+  'writes beside each other, in the order that the reads tell': [
+    ...[write('a', [1, 10]), write('b', [2, 9]), write('c', [3, 8]), read('c', [11, 12])],
+  ],
+  'a deletion': [write('a', [1, 2]), write(undefined, [3, 4]), read(undefined, [5, 6])],
+  'an unknown write that happened late': [
+    ...[write('a', [1, 2]), write('b', [3, UNKNOWN]), read('a', [4, 5]), read('b', [20, 21])],
+  ],
+  'an unknown write that never happened': [write('a', [1, 2]), write('b', [3, UNKNOWN]), read('a', [4, 5])],
+};
+for (const [what, history] of Object.entries(good)) {
+  test(`good: ${what}`, () => assert.is(violation(history), undefined));
+}
+
+const bad: Record<string, Operation[]> = {
+  'a read of what nobody wrote': [write('a', [1, 2]), read('b', [3, 4])],
+  'a read of what is not written yet': [read('a', [1, 2]), write('a', [3, 4])],
+  'a stale read': [write('a', [1, 2]), write('b', [3, 4]), read('a', [5, 6])],
+  'back to the older value, while the write still runs': [
+    ...[write('a', [1, 2]), write('b', [3, 20]), read('b', [4, 5]), read('a', [6, 7])],
+  ],
+  'two readers that see two writes in different orders': [
+    ...[write('a', [1, 4]), write('b', [2, 3])],
+    ...[read('a', [5, 6]), read('b', [7, 8]), read('a', [9, 10])],
+  ],
+  'a deleted value that is still read': [write('a', [1, 2]), write(undefined, [3, 4]), read('a', [5, 6])],
+  'a write that was lost': [write('a', [1, 2]), read(undefined, [3, 4])],
+  'an unknown write that happened and did not': [
+    ...[write('a', [1, 2]), write('b', [3, UNKNOWN]), read('b', [4, 5]), read('a', [6, 7])],
+  ],
+};
+for (const [what, history] of Object.entries(bad)) {
+  test(`bad: ${what}`, () => assert.ok(violation(history)));
+}
+
+/** A history as a true register makes it: each operation has one instant, and an interval around it. */
+const histories = fc
+  .array(fc.record({ isWrite: fc.boolean(), early: fc.nat(6), late: fc.nat(6), unknown: fc.nat(15) }), {
+    maxLength: 40,
+  })
+  .map(steps => {
+    let value: Value;
+    return steps.map(({ isWrite, early, late, unknown }, number): Operation => {
+      if (isWrite) value = `v${number}`;
+      const answered = isWrite && unknown === 0 ? UNKNOWN : number + late + 0.2 + number / 1e4;
+      return { kind: isWrite ? 'write' : 'read', value, called: number - early - number / 1e4, answered };
+    });
+  });
+
+test('every history of a true register is good', () => {
+  fc.assert(fc.property(histories, history => violation(history) === undefined));
+});
+
+test('the same verdict as by trying every order', () => {
+  const small = histories.map(history => history.slice(0, 7));
+  const mixed = fc.tuple(small, fc.nat(6)).map(([history, by]) =>
+    // Reads get the value of another operation: this makes some of the histories bad.
+    history.map((each, i) => (each.kind === 'read' ? { ...each, value: history[(i + by) % 7]?.value } : each)),
+  );
+  let found = 0;
+  fc.assert(
+    fc.property(mixed, history => {
+      const expected = anyOrder(history, undefined);
+      if (!expected) found++;
+      return (violation(history) === undefined) === expected;
+    }),
+    { numRuns: 1_000 },
+  );
+  assert.ok(found > 20, `${found} bad ones`);
+});
+
+/** By definition: whether some order of the operations explains them. */
+function anyOrder(left: readonly Operation[], value: Value): boolean {
+  if (left.every(each => each.answered === UNKNOWN)) return true;
+  return left.some(next => {
+    if (left.some(other => other.answered < next.called)) return false;
+    if (next.kind === 'read' && next.value !== value) return false;
+    return anyOrder(
+      left.filter(each => each !== next),
+      next.kind === 'write' ? next.value : value,
+    );
+  });
+}
+
+test.run();

@@ -1,0 +1,29 @@
+/** What callers of the Admin service send, checked. Everything here throws `fail.malformed`, which names the field. */
+import { type Digest, parseDigest } from '../../lib/oci/digest.js';
+import { asSize } from '../../lib/oci/size.js';
+import { fail } from '../../lib/rpc/errors.js';
+
+/** A text that must be given. */
+export function asGiven(field: string, value: string): string {
+  if (value === '') throw fail.malformed(`${field} is missing`);
+  return value;
+}
+
+export function asDigest(field: string, value: string): Digest {
+  const digest = parseDigest(value);
+  if (!digest) throw fail.malformed(`${field} is not a digest: ${shown(value)}`);
+  return digest;
+}
+
+/** A whole number, 0 or more; 0 stands for "none", and is undefined. */
+export function asLimit(field: string, value: number): number | undefined {
+  try {
+    return asSize(value) || undefined;
+  } catch {
+    throw fail.malformed(`${field} must be a whole number, 0 or more: ${shown(String(value))}`);
+  }
+}
+
+function shown(value: string): string {
+  return JSON.stringify(value.slice(0, 160));
+}
