@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import pino from 'pino';
 import * as assert from 'uvu/assert';
 import { Workers } from '../../lib/metadata/workers.js';
-import { Metrics } from '../../lib/telemetry/metrics.js';
+import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Roster } from '../../worker/replicate/roster.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
@@ -42,13 +42,30 @@ function enrol(
   const id = randomUUID();
   const self = { id, address: 'here:7090', locations, knows: ALL };
   const roster = new Roster({
-    ...{ workers: new Workers(metadata.db), self, onChange: () => {}, metrics: new Metrics(), log, patienceMs },
+    ...{
+      workers: new Workers(metadata.db),
+      self,
+      onChange: () => {},
+      metrics: new WorkerMetrics('worker', 'test'),
+      log,
+      patienceMs,
+    },
     ...settings,
   });
   return { roster, id, lines, [Symbol.asyncDispose]: () => roster.close() };
 }
 const names = ({ roster }: Enrolled) => roster.targets.map(target => target.name).sort();
 const part = ({ roster }: Enrolled) => roster.targets.find(target => target.name === 'eustorage');
+
+test("a location that is paused is nobody's target, until it is resumed", async () => {
+  await using one = enrol(ALL);
+  const workers = new Workers(m.db);
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage', 5_000));
+  await workers.setPaused('eustorage', true);
+  assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 5_000));
+  await workers.setPaused('eustorage', false);
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 5_000));
+});
 
 test('limits are shared out, whole, and in force within 5 seconds', async () => {
   await using one = enrol(['eustorage'], {});

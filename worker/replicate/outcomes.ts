@@ -2,10 +2,10 @@
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
-import { type Metrics, sizeClass } from '../../lib/telemetry/metrics.js';
+import { sizeClass, type WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { retryDelayMs } from './backoff.js';
 import type { Outcome } from './batch.js';
-import type { HeldJob, Leases } from './leases.js';
+import { type HeldJob, type Leases, PAUSED } from './leases.js';
 
 /** What could not be copied because a location is away is not claimed again before it is back; soon after, it is. */
 const AWAY_DELAY_MS = 1_000;
@@ -14,7 +14,7 @@ export interface OutcomesOptions {
   readonly replication: Replication;
   readonly locations: Locations;
   readonly leases: Leases;
-  readonly metrics: Metrics;
+  readonly metrics: WorkerMetrics;
   readonly log: Logger;
   /** Aborts when the worker ends: copies that fail then have only been interrupted. */
   readonly ending: AbortSignal;
@@ -35,7 +35,7 @@ export class Outcomes {
       for (const { job, error, damaged } of outcomes) {
         const mended = await this.#distrust(job, damaged);
         if (error === undefined) continue;
-        if (ending.aborted) await replication.giveBack([job]);
+        if (ending.aborted || job.signal.reason === PAUSED) await replication.giveBack([job]);
         else if (!job.signal.aborted) await this.#postpone(job, error, mended);
       }
     } finally {

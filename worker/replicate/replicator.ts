@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
-import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { intoBatches } from './batch.js';
 import { Copies } from './copies.js';
@@ -30,13 +30,13 @@ const SHORTEST_SLEEP_MS = 20;
 export interface ReplicatorOptions {
   readonly replication: Replication;
   readonly locations: Locations;
-  /** The locations that this worker copies to now (roster.ts). */
-  readonly roster: { readonly targets: readonly Target[] };
+  /** The locations that this worker copies to now, and those that nobody copies to (roster.ts). */
+  readonly roster: { readonly targets: readonly Target[]; readonly paused: readonly string[] };
   /** How many large blobs, and how many batches of small ones, are copied at a time from one location to another. */
   readonly concurrency: number;
   /** Where the bytes of copies can be followed on their way. */
   readonly crossings: Crossings;
-  readonly metrics: Metrics;
+  readonly metrics: WorkerMetrics;
   readonly log: Logger;
 }
 
@@ -110,6 +110,7 @@ export class Replicator {
       let sleepMs = POLL_MS;
       try {
         const usable = this.#usable();
+        this.#leases.pause(this.#options.roster.paused);
         await this.#giveBackStranded(usable);
         if (await this.#claimSome(usable)) continue;
         sleepMs = await this.#untilNextMs();
