@@ -28,6 +28,7 @@ $$;
 
 -- Ends an upload whose bytes are stored and verified. False if the upload is gone, or is no longer the caller's: it
 -- has been written to since (p_writer null: the byte count must be what the caller saw, and nobody may be writing).
+-- Null: the namespace's bytes must not be in that location (any more); nothing is changed.
 create or replace function finish_upload(
   p_namespace text, p_name text, p_uuid text, p_writer uuid, p_byte_count bigint,
   p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
@@ -35,6 +36,10 @@ create or replace function finish_upload(
 declare
   repo integer;
 begin
+  perform hold_requirements(false);
+  if not may_be_in(p_namespace, p_location) then
+    return null;
+  end if;
   delete from blobupload b using repository r, "user" u
    where b.uuid = p_uuid and r.id = b.repository_id and u.id = r.namespace_user_id
      and u.username = p_namespace and r.name = p_name
