@@ -63,6 +63,8 @@ const RETRY_AFTER_S = { unavailable: 5, overloaded: 2, busyUpload: 1 };
 
 const retryAfter = (seconds: number) => ({ 'Retry-After': String(seconds) });
 
+const because = (reason: string) => (reason === '' ? '' : `: ${reason}`);
+
 /** What a client sent, cut so that an answer stays small. */
 const quote = (text: string) => JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 
@@ -120,11 +122,29 @@ export const oci = {
     new OciError(416, 'SIZE_INVALID', `the range is outside of the blob's ${size} bytes`, {
       headers: { 'Content-Range': `bytes */${size}` },
     }),
-  unauthorized: (realm: string) =>
-    new OciError(401, 'UNAUTHORIZED', 'authentication required', {
-      headers: { 'WWW-Authenticate': `Basic realm="${realm.replace(/["\\]/g, '')}"` },
+  /** `challenge`: how to be let in. */
+  unauthorized: (challenge: string, message = 'authentication required') =>
+    new OciError(401, 'UNAUTHORIZED', message, { headers: { 'WWW-Authenticate': challenge } }),
+  denied: (message: string) => new OciError(403, 'DENIED', message),
+  /** Too many sign-ins have failed. */
+  signInLimited: (waitMs: number) =>
+    new OciError(429, 'TOOMANYREQUESTS', 'too many failed sign-ins: wait before the next one', {
+      headers: retryAfter(Math.ceil(waitMs / 1_000)),
     }),
-  denied: () => new OciError(403, 'DENIED', 'this account may not do that here'),
+  /**
+   * The registry takes no changes now. 405, as Quay answers it: to all clients an end of the push, which none of them
+   * repeats, with the message shown to the user.
+   */
+  readOnly: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry is read-only now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD' },
+      detail: { is_readonly: true },
+    }),
+  pushesDisabled: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry takes no pushes now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD, DELETE' },
+      detail: { pushes_disabled: true },
+    }),
   methodUnsupported: (method: string, allow: readonly string[]) =>
     new OciError(405, 'UNSUPPORTED', `${method} is not supported here`, { headers: { Allow: allow.join(', ') } }),
   routeUnknown: () => new OciError(404, 'UNSUPPORTED', 'there is nothing at this path'),
