@@ -22,7 +22,10 @@ import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
 import { formatAddress } from '../lib/rpc/server.js';
+import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
+import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { openAccess } from './auth/access.js';
 import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
@@ -46,6 +49,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
 
+  const metrics = new GatewayMetrics('gateway', version);
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const [near] = locations.all;
@@ -65,7 +69,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     uploads: new Uploads(db, settings),
     writtenUploads: new WrittenUploads(),
     manifests: new Manifests(db, settings),
-    manifestCache: new ManifestCache(redis),
+    manifestCache: new ManifestCache(redis, metrics.lookup),
     tags: new Tags(db, settings),
     referrers: new Referrers(db, settings),
     repositories: new Repositories(db),
@@ -73,14 +77,30 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const server = new HttpServer({ log });
-  const health = createHealth({ db, locations, isDraining: () => server.draining });
-  const app = createApp(log, async ctx => {
-    const { path, query } = splitTarget(ctx.req.url ?? '/');
-    if (isHealthPath(path)) return health(ctx);
-    if (path === TOKEN_PATH && access.tokenEndpoint) return access.tokenEndpoint(ctx, query);
-    await access.identify(ctx);
-    await registry(ctx, path, query);
+  const health = createHealth({
+    db,
+    locations,
+    redis,
+    requireStorage: config.healthRequiresStorage,
+    isDraining: () => server.draining,
   });
+  const app = createApp({
+    log,
+    handle: async ctx => {
+      const { path, query } = splitTarget(ctx.req.url ?? '/');
+      if (isHealthPath(path)) return health(ctx, path);
+      if (path === TOKEN_PATH && access.tokenEndpoint) return access.tokenEndpoint(ctx, query);
+      await access.identify(ctx);
+      await registry(ctx, path, query);
+    },
+    onAnswered: request => metrics.request(request),
+  });
+  const refresh = async () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+  };
+  const metricsListener =
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   await locations.settle(SETTLE_MS, signal);
   const address = await server.listen(config.gatewayListen, app.callback());
   log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
@@ -88,6 +108,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
+      await metricsListener?.close();
       await access.close();
       await replicationSignal.close();
       await nearWorkers?.close();

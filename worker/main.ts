@@ -15,10 +15,11 @@ import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
-import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
 import { adminService } from './admin/service.js';
 import { advertisedAddress } from './advertise.js';
 import { Asking } from './crossing/asking.js';
@@ -47,7 +48,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
   const locations = new Locations({ ...config, identify: places.identify, log });
-  const metrics = new Metrics();
+  const metrics = new WorkerMetrics('worker', version);
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -56,9 +57,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
   const workers = new Workers(db);
   const namespaces = new Namespaces(db, settingsOf(config));
-  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, log });
+  const onAnswered = metrics.answered;
+  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, onAnswered, log });
   const server = await startServer(config.workerListen, {
-    services: [crossingService({ crossings, asking, locations, log }), admin],
+    services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
@@ -81,9 +83,13 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     concurrency: config.workerConcurrency,
   });
   const backlog = new BacklogMetrics(replication, metrics);
+  const refresh = () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+    return backlog.refresh();
+  };
   const metricsListener =
-    config.metricsListen &&
-    (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   const queued = new ReplicationSignal(db, log);
   const requeuing = new Requeuing({
     requeue: new Requeue(db),

@@ -73,6 +73,15 @@ export class RedisCache {
     }
   }
 
+  /** Whether Redis answers now. */
+  async answers(): Promise<boolean> {
+    try {
+      return (await this.#redis.ping()) === 'PONG';
+    } catch {
+      return false;
+    }
+  }
+
   close(): void {
     this.#redis.disconnect();
   }

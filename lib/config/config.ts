@@ -116,7 +116,9 @@ export interface Config {
   readonly workerConcurrency: number;
   /** The location that this storage-proxy owns; undefined in every other role. */
   readonly owned: OwnedLocation | undefined;
-  /** `ENTREPOT_METRICS_LISTEN`: where a worker's metrics are served; undefined: nowhere. */
+  /** `ENTREPOT_HEALTH_REQUIRES_STORAGE`: /health/endtoend is 503 while the region's own location is down. */
+  readonly healthRequiresStorage: boolean;
+  /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';

@@ -22,7 +22,10 @@ async function serving(
   limits: { idleTimeoutMs?: number; headersTimeoutMs?: number } = {},
 ): Promise<void> {
   const server = new HttpServer({ log, ...limits });
-  const { port } = await server.listen({ host: '127.0.0.1', port: 0 }, createApp(log, handle).callback());
+  const { port } = await server.listen(
+    { host: '127.0.0.1', port: 0 },
+    createApp({ log, handle, onAnswered: () => {} }).callback(),
+  );
   try {
     await use(port, server);
   } finally {

@@ -24,6 +24,7 @@ export interface Stack {
   readonly port: number;
   readonly client: OciClient;
   readonly proxies: Readonly<Record<string, StartedProcess>>;
+  readonly proxyPorts: Readonly<Record<string, number>>;
   readonly databaseUrl: string;
   /** What the first gateway has written so far. */
   gatewayLog(): string;
@@ -101,6 +102,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     client: first.client,
     gatewayLog: () => first.process.log(),
     proxies,
+    proxyPorts: ports,
     databaseUrl,
     startGateway,
     sql: async (text, values = []) => (await pool.query(text, values)).rows,

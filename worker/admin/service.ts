@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Namespaces } from '../../lib/metadata/namespaces.js';
 import type { Workers } from '../../lib/metadata/workers.js';
-import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.js';
+import { type HandlerContext, type HandlerOptions, handlers, type Send } from '../../lib/rpc/handler.js';
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -17,6 +17,8 @@ export interface AdminOptions {
   readonly workers: Workers;
   /** FEATURE_STORAGE_REPLICATION. */
   readonly replicate: boolean;
+  /** Hears of each call that is over. */
+  readonly onAnswered: HandlerOptions['onAnswered'];
   readonly log: Logger;
 }
 
@@ -28,8 +30,8 @@ export interface AdminParts extends AdminOptions {
 /** The makers of handlers (lib/rpc/handler.ts), with the database's errors mapped. */
 export type AdminMake = ReturnType<typeof makers>;
 
-function makers(log: Logger) {
-  const make = handlers(log);
+function makers({ onAnswered, log }: AdminOptions) {
+  const make = handlers(log, { onAnswered });
   return {
     unary: <Request, Response>(handle: (request: Request, context: HandlerContext) => Promise<Response>) =>
       make.unary<Request, Response>((request, context) => mapped(() => handle(request, context))),
@@ -41,7 +43,7 @@ function makers(log: Logger) {
 
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
-  const parts: AdminParts = { ...options, make: makers(options.log) };
+  const parts: AdminParts = { ...options, make: makers(options) };
   const implementation: Partial<AdminHandlers> = { ...settingsHandlers(parts) };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }
