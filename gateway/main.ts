@@ -1,5 +1,5 @@
 /** The gateway: the registry's HTTP API. Reads the configuration, builds the parts, hands them to each other. */
-
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
@@ -12,9 +12,12 @@ import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
 import { Manifests } from '../lib/metadata/manifests.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { configuredMode, inForce } from '../lib/metadata/mode.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
+import { Presence } from '../lib/metadata/presence.js';
+import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Referrers } from '../lib/metadata/referrers.js';
 import { Repositories } from '../lib/metadata/repositories.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -23,9 +26,12 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { advertisedAddress } from '../lib/rpc/advertise.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { Certificates } from '../lib/tls/certificates.js';
 import { openAccess } from './auth/access.js';
 import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
@@ -50,17 +56,26 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.setDefaults(config.defaultLocations, config.replication);
 
   const metrics = new GatewayMetrics('gateway', version);
+  const address = advertisedAddress(config.gatewayListen);
+  const presence = await Presence.begin({
+    processes: new Processes(db),
+    self: processRow(config, { id: randomUUID(), role: 'gateway', address, version }),
+    log,
+  });
+
   const settings = settingsOf(config);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const security = Security.open(config.grpc, log);
+  const locations = new Locations({ ...config, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
-  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
   const access = await openAccess({ config, db, redis, log });
   const registry = createRegistry({
     config,
     authorizer: access.authorizer,
+    mode: () => inForce(presence.mode, configuredMode(config)),
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
@@ -77,6 +92,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const server = new HttpServer({ log });
+  const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  https?.subscribe(({ expires }) => metrics.certificateExpires('https', expires));
   const health = createHealth({
     db,
     locations,
@@ -102,17 +120,21 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const metricsListener =
     config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   await locations.settle(SETTLE_MS, signal);
-  const address = await server.listen(config.gatewayListen, app.callback());
-  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
+  const listen = [await server.listen(config.gatewayListen, app.callback())];
+  if (config.https && https) listen.push(await server.listenTls(config.https.listen, https));
+  log.info({ listen: listen.map(formatAddress).join(', '), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
       await metricsListener?.close();
       await access.close();
+      await presence.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();
+      await security.close();
+      await https?.close();
       redis?.close();
       await db.close();
     },

@@ -2,6 +2,7 @@
 import type { Config } from '../lib/config/config.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
@@ -17,7 +18,9 @@ async function start(config: Config, log: Logger): Promise<Running> {
   const { owned } = config;
   if (!owned) throw new Error('no location is configured for this node: see DISTRIBUTED_STORAGE_PREFERENCE');
   const engine = createEngine(owned);
+  const security = Security.open(config.grpc, log);
   const metrics = new StorageMetrics('storage-proxy', version);
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
   const setHealth = (need: keyof typeof HEALTH, serving: boolean) => {
     server.setHealth(HEALTH[need], serving);
     metrics.store(owned.name, need, serving);
@@ -26,7 +29,7 @@ async function start(config: Config, log: Logger): Promise<Running> {
   const identity = () => canary.identity();
   const service = storageService({ engine, location: owned.name, version, identity, metrics, log });
   const healthNames = Object.values(HEALTH);
-  const server = await startServer(config.storageProxyListen, { services: [service], healthNames });
+  const server = await startServer(config.storageProxyListen, { services: [service], healthNames, security });
   const refresh = async () => metrics.gates(service.load());
   const metricsListener =
     config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
@@ -42,6 +45,7 @@ async function start(config: Config, log: Logger): Promise<Running> {
       sweep.stop();
       await server.stop(graceMs);
       await metricsListener?.close();
+      await security.close();
     },
   };
 }

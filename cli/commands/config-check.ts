@@ -48,7 +48,7 @@ export const configCheck: Command = {
   },
 };
 
-function roleOf(text: string | boolean): Role {
+function roleOf(text: string | boolean | readonly string[]): Role {
   const role = ROLES.find(known => known === text);
   if (!role) throw new UsageError(`there is no role ${text}; it is one of ${ROLES.join(', ')}`);
   return role;

@@ -42,13 +42,64 @@ export interface DatabaseConfig {
   readonly poolSize: number;
 }
 
+/** The paths of a certificate, its key, and the authorities that other certificates must come from. */
+export interface CertificatePaths {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A bearer token of an administrator: only its hash is ever known here. */
+export interface AdminToken {
+  readonly name: string;
+  /** 64 hex digits, lower case. */
+  readonly sha256: string;
+}
+
+/** How processes make sure of each other over gRPC. */
+export interface GrpcConfig {
+  /** `ENTREPOT_GRPC_TLS_CA`, `…_CERT`, `…_KEY`; undefined: plain text. */
+  readonly tls: CertificatePaths | undefined;
+  /** `ENTREPOT_INSECURE_GRPC`: plain text also with other machines. */
+  readonly insecure: boolean;
+  /** `ENTREPOT_ADMINISTRATORS`: the names in the certificates of those who may administer. */
+  readonly administrators: readonly string[];
+  /** `ENTREPOT_ADMIN_TOKENS`. */
+  readonly adminTokens: readonly AdminToken[];
+}
+
+/** HTTPS that a gateway ends itself. */
+export interface HttpsConfig {
+  /** `ssl.cert` and `ssl.key` beside the configuration file. */
+  readonly cert: string;
+  readonly key: string;
+  /** `ENTREPOT_GATEWAY_TLS_LISTEN`. */
+  readonly listen: Address;
+}
+
 /** How to reach Redis (`USER_EVENTS_REDIS`, or else `BUILDLOGS_REDIS`). */
 export interface RedisConfig {
   readonly host: string;
   readonly port: number;
+  /** Of Redis' access lists; undefined: the default one. */
+  readonly username: string | undefined;
   readonly password: string | undefined;
   readonly db: number;
-  readonly tls: boolean;
+  /** `ssl: true` and its relatives; undefined: plain text. */
+  readonly tls: RedisTls | undefined;
+}
+
+/** TLS to Redis: the paths of PEM files, and how much of the server's certificate counts. */
+export interface RedisTls {
+  /** `ssl_ca_certs`; undefined: the authorities that Node.js knows. */
+  readonly ca: string | undefined;
+  /** `ssl_certfile` and `ssl_keyfile`: our own, if the server asks for one. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** `ssl_cert_reqs`: whether it must be from an authority that is known. */
+  readonly verified: boolean;
+  /** `ssl_check_hostname`: whether it must be for `host`. */
+  readonly hostChecked: boolean;
 }
 
 /** Who signs in at a gateway. */
@@ -84,6 +135,10 @@ export interface Config {
   readonly writeQuorum: number;
   /** `ENTREPOT_WRITE_QUORUM_SECONDS`: how long a push waits for it. */
   readonly writeQuorumSeconds: number;
+  /** `REGISTRY_STATE` is `readonly`: no pushes, no deletes. */
+  readonly readOnly: boolean;
+  /** `DISABLE_PUSHES`: no pushes. */
+  readonly pushesDisabled: boolean;
   /** `LIBRARY_NAMESPACE`: the namespace of repositories whose name has one component. */
   readonly libraryNamespace: string;
   /** `MAXIMUM_LAYER_SIZE` in bytes. */
@@ -104,6 +159,9 @@ export interface Config {
   readonly urlScheme: 'http' | 'https' | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */
   readonly gatewayListen: Address;
+  /** Undefined where there is no certificate for it, or a proxy in front ends TLS (`EXTERNAL_TLS_TERMINATION`); and in every other role. */
+  readonly https: HttpsConfig | undefined;
+  readonly grpc: GrpcConfig;
   /** `ENTREPOT_STORAGE_PROXY_LISTEN`. */
   readonly storageProxyListen: Address;
   /** `ENTREPOT_WORKER_LISTEN`: health, and the Admin service. */

@@ -7,11 +7,8 @@
 /** Order and grouping mean nothing to the program. */
 export const QUAY_KEYS: ReadonlySet<string> = new Set([
   // Hosting, TLS and the user interface
-  'EXTERNAL_TLS_TERMINATION',
   'SSL_CIPHERS',
   'SSL_PROTOCOLS',
-  'REGISTRY_STATE',
-  'DISABLE_PUSHES',
   'REGISTRY_TITLE',
   'REGISTRY_TITLE_SHORT',
   'CONTACT_INFO',

@@ -44,6 +44,12 @@ export class ProcessMetrics {
     labelNames: ['location', 'need'] as const,
     registers: [this.registry],
   });
+  readonly #certificateExpiry = new Gauge({
+    name: 'entrepot_certificate_expiry_timestamp_seconds',
+    help: 'When a certificate of this process ends, in seconds since 1970',
+    labelNames: ['use'] as const,
+    registers: [this.registry],
+  });
 
   constructor(role: string, version: string) {
     const build = new Gauge({
@@ -57,6 +63,11 @@ export class ProcessMetrics {
 
   /** A call was answered. */
   answered = ({ method, status, seconds }: AnsweredCall): void => this.#calls.observe({ method, status }, seconds);
+
+  /** Says when a certificate ends; `use` is what it serves for. */
+  certificateExpires(use: 'grpc' | 'https', when: Date): void {
+    this.#certificateExpiry.set({ use }, when.getTime() / 1000);
+  }
 
   /** How the connections to the database are used now. */
   pool({ busy, idle, waiting }: PoolState): void {

@@ -69,6 +69,11 @@ export function storageService(options: ServiceOptions): Service & { readonly lo
     ...collectionHandlers(parts),
     ...signHandlers(parts),
   };
-  const load = () => Object.values(gates).map(gate => gate.state);
-  return { definition: StorageStub.service, implementation, package: storagePackage, load };
+  return {
+    definition: StorageStub.service,
+    implementation,
+    package: storagePackage,
+    callers: ['gateway', 'worker'],
+    load: () => Object.values(gates).map(gate => gate.state),
+  };
 }

@@ -14,7 +14,8 @@ const counted = (key: string): Counted[] => [{ key, policy: { free: 2, firstMs: 
 test('two gateways count together; each by itself while Redis is away', async () => {
   const redis = await startRedis();
   const open = () => {
-    const config = { host: redis.host, port: redis.port, password: undefined, db: 0, tls: false };
+    const { port } = redis;
+    const config = { host: redis.host, port, username: undefined, password: undefined, db: 0, tls: undefined };
     // Redis may be slow on a crowded machine; nothing here is about how fast it is.
     const cache = new RedisCache(config, quiet, { timeoutMs: 5_000 });
     atEnd(() => cache.close());

@@ -39,7 +39,7 @@ test('a secret that is too short, or was read as a number, is a mistake that doe
 test('only a gateway is given the secret; Quay’s keys mean nothing without a users file', () => {
   const text = `${FILE}DATABASE_SECRET_KEY: ${SECRET}\n`;
   for (const role of ['worker', 'cli'] as const) assert.not.match(JSON.stringify(load(text, role)), 'hunter2 h');
-  const quay = load(`${TWO_LOCATIONS}DATABASE_SECRET_KEY: 7\nSUPER_USERS: [admin]\nPREFERRED_URL_SCHEME: https\n`);
+  const quay = load(`${TWO_LOCATIONS}DATABASE_SECRET_KEY: 7\nSUPER_USERS: [admin]\nEXTERNAL_TLS_TERMINATION: true\n`);
   assert.is(quay.signIn, undefined);
   assert.is(quay.urlScheme, 'https');
   assert.is(quay.gatewayListen.host, '127.0.0.1');

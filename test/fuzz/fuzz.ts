@@ -138,7 +138,7 @@ function isBuffer(value: unknown): value is { data: number[] } {
  * at once, and blobs that each gateway reads from the other region.
  */
 async function fillPools({ us, eu }: Stack): Promise<void> {
-  const clients = [us, eu].map(ociClient);
+  const clients = [us, eu].map(base => ociClient(base));
   const blob = Buffer.alloc(900_000, 'x');
   for (const [number, client] of clients.entries())
     await client.pushBlob('pools', Buffer.concat([blob, Buffer.from([number])]));

@@ -41,6 +41,8 @@ const samples: { readonly [K in keyof typeof oci]: Parameters<(typeof oci)[K]> }
   rangeUnsatisfiable: [1],
   unauthorized: ['Basic realm="x"'],
   signInLimited: [1],
+  readOnly: ['why'],
+  pushesDisabled: ['why'],
   denied: ['why'],
   methodUnsupported: ['PUT', ['GET']],
   routeUnknown: [],

@@ -56,7 +56,12 @@ export function crossingService(options: CrossingServiceOptions): Service {
       }
     }),
   };
-  return { definition: CrossingStub.service, implementation, package: crossingPackage };
+  return {
+    definition: CrossingStub.service,
+    implementation,
+    package: crossingPackage,
+    callers: ['gateway', 'worker'],
+  };
 }
 
 function messageOf(news: News): FollowResponse {
