@@ -11,6 +11,7 @@ import {
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import type { Logger } from 'pino';
 import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
 import { SERVER_WINDOW } from './channel.js';
@@ -41,6 +42,8 @@ export interface ServerOptions {
   readonly healthNames: readonly string[];
   /** How callers prove who they are; plain text on this machine only if absent. */
   readonly security?: Security;
+  /** Hears of calls that are refused. */
+  readonly log?: Logger;
 }
 
 /** A server that listens. */
@@ -71,7 +74,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
       'grpc.max_connection_age_ms': CONNECTION_AGE_MS.most,
       'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS.grace,
     }),
-    interceptors: [authorise(security, permissions)],
+    interceptors: [authorise(security, permissions, options.log)],
   });
   for (const { definition, implementation } of services) server.addService(definition, implementation);
 
