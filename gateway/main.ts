@@ -28,7 +28,8 @@ import { formatAddress } from '../lib/rpc/server.js';
 import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { Certificates } from '../lib/tls/certificates.js';
-import { Authorizer, anonymousPolicy } from './auth/authorize.js';
+import { openAccess } from './auth/access.js';
+import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
 import { HttpServer } from './http/server.js';
@@ -59,9 +60,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
+  const access = await openAccess({ config, db, redis, log });
   const registry = createRegistry({
     config,
-    authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
+    authorizer: access.authorizer,
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
@@ -90,9 +92,12 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
   const app = createApp({
     log,
-    handle: ctx => {
+    handle: async ctx => {
       const { path, query } = splitTarget(ctx.req.url ?? '/');
-      return isHealthPath(path) ? health(ctx, path) : registry(ctx, path, query);
+      if (isHealthPath(path)) return health(ctx, path);
+      if (path === TOKEN_PATH && access.tokenEndpoint) return access.tokenEndpoint(ctx, query);
+      await access.identify(ctx);
+      await registry(ctx, path, query);
     },
     onAnswered: request => metrics.request(request),
   });
@@ -111,6 +116,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     async stop(graceMs) {
       await server.stop(graceMs);
       await metricsListener?.close();
+      await access.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();

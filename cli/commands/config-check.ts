@@ -98,7 +98,7 @@ function report(configs: readonly Config[]): string[] {
   ];
   if (gateway)
     lines.push(
-      `  gateway        ${formatAddress(gateway.gatewayListen)}${gateway.https ? ` and, with TLS, ${formatAddress(gateway.https.listen)}` : ''}, anonymous access: ${gateway.anonymousAccess ?? 'this machine only'}`,
+      `  gateway        ${formatAddress(gateway.gatewayListen)}${gateway.https ? ` and, with TLS, ${formatAddress(gateway.https.listen)}` : ''}, ${accessTo(gateway)}`,
     );
   if (proxy)
     lines.push(
@@ -115,4 +115,9 @@ function report(configs: readonly Config[]): string[] {
 function grpcOf({ grpc }: Config): string {
   if (grpc.tls) return `TLS, with the certificate ${grpc.tls.cert}`;
   return grpc.insecure ? 'plain text, also over networks (ENTREPOT_INSECURE_GRPC)' : 'plain text, on this machine only';
+}
+
+function accessTo({ anonymousAccess, signIn }: Config): string {
+  if (!signIn) return `anonymous access: ${anonymousAccess ?? 'this machine only'}`;
+  return `users from ${signIn.usersFile}, anonymous access: ${anonymousAccess ?? 'none'}`;
 }

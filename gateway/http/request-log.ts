@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { AnsweredRequest } from '../../lib/telemetry/gateway-metrics.js';
 import { traceIdFrom } from '../../lib/telemetry/trace-id.js';
-import { callerOf } from '../auth/caller.js';
+import { nobody } from '../auth/caller.js';
 import type { Context, Next, RequestState } from './context.js';
 
 /** What is logged as the status of a request whose client did not wait for the answer. */
@@ -23,7 +23,7 @@ export function requestLog(log: Logger, onAnswered: (request: AnsweredRequest) =
     const state: RequestState = {
       traceId,
       signal: gone.signal,
-      caller: callerOf(req),
+      caller: nobody,
       log: log.child({ traceId }),
     };
     ctx.state = state;
@@ -41,6 +41,7 @@ export function requestLog(log: Logger, onAnswered: (request: AnsweredRequest) =
           method: req.method,
           route,
           ...(state.repository === undefined ? {} : { repository: state.repository }),
+          ...(state.user === undefined ? {} : { user: state.user }),
           // A path that led nowhere is worth seeing, but its query might hold anything.
           ...(state.route === undefined ? { path: (req.url ?? '').split('?', 1)[0]?.slice(0, 200) } : {}),
           status,

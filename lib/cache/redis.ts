@@ -57,6 +57,15 @@ export class RedisCache {
     this.#redis.set(key, value, 'EX', ttlSeconds).catch(() => {});
   }
 
+  /** Runs a script, which is one step for everybody else; undefined if Redis does not do it. */
+  async run(script: string, keys: readonly string[], parameters: readonly (string | number)[] = []): Promise<unknown> {
+    try {
+      return await this.#redis.eval(script, keys.length, ...keys, ...parameters);
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Tells those who listen on a channel now, if any; false if Redis does not take it. */
   async publish(channel: string, message: string): Promise<boolean> {
     try {

@@ -102,7 +102,17 @@ export interface RedisTls {
   readonly hostChecked: boolean;
 }
 
-/** What callers without an account may do; `undefined`: nothing is opened, and the gateway serves its own machine only. */
+/** Who signs in at a gateway. */
+export interface SignInConfig {
+  /** `ENTREPOT_USERS_FILE`. */
+  readonly usersFile: string;
+  /** `SUPER_USERS`: those of the users who may do everything. */
+  readonly superUsers: readonly string[];
+  /** `ENTREPOT_DATABASE_SECRET_KEY`, or else `DATABASE_SECRET_KEY`: never log it. */
+  readonly secretKey: string;
+}
+
+/** What callers without an account may do; `undefined`: nothing is opened, and without accounts the gateway serves its own machine only. */
 export type AnonymousAccess = 'none' | 'pull' | 'push';
 
 /** Everything a process may want to know, validated. */
@@ -137,12 +147,16 @@ export interface Config {
   readonly sparseImages: boolean;
   /** `ENTREPOT_ANONYMOUS_ACCESS`; undefined if absent. */
   readonly anonymousAccess: AnonymousAccess | undefined;
+  /** `ENTREPOT_USERS_FILE` and what belongs to it; undefined: nobody signs in. Only in a gateway. */
+  readonly signIn: SignInConfig | undefined;
+  /** `ENTREPOT_TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+  /** `PREFERRED_URL_SCHEME`: how clients reach the registry; undefined: each as it came. */
+  readonly urlScheme: 'http' | 'https' | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */
   readonly gatewayListen: Address;
   /** Undefined where there is no certificate for it, or a proxy in front ends TLS (`EXTERNAL_TLS_TERMINATION`); and in every other role. */
   readonly https: HttpsConfig | undefined;
-  /** `PREFERRED_URL_SCHEME`: how clients reach the registry, for addresses that they are told. */
-  readonly urlScheme: 'http' | 'https';
   readonly grpc: GrpcConfig;
   /** `ENTREPOT_STORAGE_PROXY_LISTEN`. */
   readonly storageProxyListen: Address;

@@ -9,7 +9,7 @@ import { flag, listenAddress, oneOf } from './values.js';
 /** What `readHttps` finds. */
 export interface Https {
   readonly https: HttpsConfig | undefined;
-  readonly urlScheme: 'http' | 'https';
+  readonly urlScheme: 'http' | 'https' | undefined;
 }
 
 /**
@@ -23,7 +23,7 @@ export function readHttps(reader: Reader, file: string, http: Address, opened: b
   const folder = dirname(resolve(file));
   const paths = { cert: join(folder, 'ssl.cert'), key: join(folder, 'ssl.key') };
   const there = { cert: existsSync(paths.cert), key: existsSync(paths.key) };
-  const scheme = wanted ?? (external || there.cert ? 'https' : 'http');
+  const scheme = wanted ?? (external ? 'https' : undefined);
   if (external) return { https: undefined, urlScheme: scheme };
 
   if (there.cert !== there.key) {
@@ -37,7 +37,7 @@ export function readHttps(reader: Reader, file: string, http: Address, opened: b
   if (!opened && !isLoopback(listen.host)) {
     const message =
       'other machines could reach this address, and ENTREPOT_ANONYMOUS_ACCESS does not say what they may do: ' +
-      'set that to none, pull or push, or listen on 127.0.0.1';
+      'set that to none, pull or push, name an ENTREPOT_USERS_FILE, or listen on 127.0.0.1';
     reader.mistake('ENTREPOT_GATEWAY_TLS_LISTEN', message);
   }
   return { https: { ...paths, listen }, urlScheme: scheme };

@@ -15,6 +15,7 @@ import { readLocations } from './locations.js';
 import { Problems } from './problems.js';
 import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
+import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
 import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
 
@@ -86,6 +87,8 @@ function readConfig(
     ),
     sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES', flag, false),
     anonymousAccess,
+    signIn: readSignIn(reader, role),
+    trustedProxies: readTrustedProxies(reader),
     gatewayListen,
     ...readScheme(reader, role, file, gatewayListen),
     ...listens,
@@ -118,9 +121,14 @@ const serverHostname = text('registry.example.com').regex(/^[^\s/]+$/, {
     'must be the host name (and port) that clients use, without https:// and path, for example registry.example.com',
 });
 
-/** Until accounts exist, a gateway that was not told by name what strangers may do serves only its own machine. */
+/** Whether it was said by name who may come from other machines, and what they may do. */
+function isOpened(reader: Reader): boolean {
+  return reader.raw('ENTREPOT_USERS_FILE') !== undefined || reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+}
+
+/** Without accounts, a gateway that was not told by name what strangers may do serves only its own machine. */
 function readGatewayListen(reader: Reader, role: Role): Address {
-  const opened = reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+  const opened = isOpened(reader);
   const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', listenAddress, {
     host: opened ? '0.0.0.0' : '127.0.0.1',
     port: 8080,
@@ -128,15 +136,15 @@ function readGatewayListen(reader: Reader, role: Role): Address {
   if (role === 'gateway' && !opened && !isLoopback(listen.host)) {
     const message =
       'other machines could reach this address, and ENTREPOT_ANONYMOUS_ACCESS does not say what they may do: ' +
-      'set that to none, pull or push, or listen on 127.0.0.1';
+      'set that to none, pull or push, name an ENTREPOT_USERS_FILE, or listen on 127.0.0.1';
     reader.mistake('ENTREPOT_GATEWAY_LISTEN', message);
   }
   return listen;
 }
 
 function readScheme(reader: Reader, role: Role, file: string, http: Address): Https {
-  if (role !== 'gateway') return { https: undefined, urlScheme: 'http' };
-  return readHttps(reader, file, http, reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined);
+  if (role !== 'gateway') return { https: undefined, urlScheme: undefined };
+  return readHttps(reader, file, http, isOpened(reader));
 }
 
 function grpcListener(

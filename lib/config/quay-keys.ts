@@ -77,7 +77,6 @@ export const QUAY_KEYS: ReadonlySet<string> = new Set([
   'GREENLET_TRACING',
   // Secrets and keys of the service
   'SECRET_KEY',
-  'DATABASE_SECRET_KEY',
   'PAGE_TOKEN_KEY',
   'INSTANCE_SERVICE_KEY_LOCATION',
   'INSTANCE_SERVICE_KEY_REFRESH',
@@ -124,7 +123,6 @@ export const QUAY_KEYS: ReadonlySet<string> = new Set([
   'CDN_SPECIFIC_NAMESPACES',
   // Accounts and sign-in
   'AUTHENTICATION_TYPE',
-  'SUPER_USERS',
   'GLOBAL_READONLY_SUPER_USERS',
   'RESTRICTED_USERS_WHITELIST',
   'RESTRICTED_USERS_INCLUDE_ROBOTS',

@@ -18,11 +18,12 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   'lib/locations': ['proto', 'lib/rpc', 'lib/config', 'lib/oci', 'lib/telemetry'],
   'lib/metadata': ['lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
   'lib/cache': ['lib/config', 'lib/oci', 'lib/telemetry', 'lib/tls'],
+  'lib/users': ['lib/config', 'lib/oci'],
   gateway: ['proto', 'lib/*'],
   worker: ['proto', 'lib/*'],
   // Neither the database nor other locations: it knows only its own bytes.
   'storage-proxy': ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry'],
-  cli: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry', 'lib/tls'],
+  cli: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/process', 'lib/telemetry', 'lib/tls', 'lib/users'],
   // It starts the processes; it is none of them.
   deploy: ['proto', 'lib/oci', 'lib/config', 'lib/rpc', 'lib/telemetry'],
   test: ['proto', 'lib/*', 'gateway', 'worker', 'storage-proxy', 'cli', 'deploy'],
@@ -41,6 +42,8 @@ const packages: readonly (readonly [packageName: string, places: readonly string
   ['ioredis', ['lib/cache/', 'test/']],
   ['koa', ['gateway/', 'test/']],
   ['@koa/', ['gateway/', 'test/']],
+  ['jose', ['gateway/auth/', 'test/']],
+  ['@node-rs/', ['lib/users/', 'test/']],
   ['node:http', ['gateway/', 'lib/telemetry/metrics-listener.ts', 'test/']],
   ['prom-client', ['lib/telemetry/', 'test/']],
   ['node:https', ['gateway/', 'test/']],

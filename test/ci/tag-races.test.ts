@@ -29,7 +29,7 @@ test.before(async () => {
     parts: ['storage-proxy-us', 'storage-proxy-eu', 'gateway-us', 'gateway-eu'],
     config: { USER_EVENTS_REDIS: { host, port } },
   });
-  clients = [stack.us, stack.eu].map(ociClient);
+  clients = [stack.us, stack.eu].map(base => ociClient(base));
   for (const client of clients) atEnd(() => client.close());
 });
 

@@ -150,9 +150,9 @@ test('ssl.cert and ssl.key beside config.yaml, PREFERRED_URL_SCHEME and EXTERNAL
       return [https?.listen, urlScheme];
     });
   const both = ['ssl.cert', 'ssl.key'];
-  assert.equal(find('', []), [undefined, 'http']);
-  assert.equal(find('', both), [{ host: '127.0.0.1', port: 8443 }, 'https']);
-  assert.equal(find('ENTREPOT_ANONYMOUS_ACCESS: pull', both), [{ host: '0.0.0.0', port: 8443 }, 'https']);
+  assert.equal(find('', []), [undefined, undefined]);
+  assert.equal(find('', both), [{ host: '127.0.0.1', port: 8443 }, undefined]);
+  assert.equal(find('ENTREPOT_ANONYMOUS_ACCESS: pull', both), [{ host: '0.0.0.0', port: 8443 }, undefined]);
   assert.equal(find('PREFERRED_URL_SCHEME: http', both), [{ host: '127.0.0.1', port: 8443 }, 'http']);
   assert.equal(find('EXTERNAL_TLS_TERMINATION: true', both), [undefined, 'https']);
   assert.throws(() => find('', ['ssl.cert']), /ssl\.key: there is ssl\.cert but no ssl\.key beside it/);
