@@ -1,5 +1,5 @@
 /** The gateway: the registry's HTTP API. Reads the configuration, builds the parts, hands them to each other. */
-
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
@@ -12,9 +12,12 @@ import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
 import { Manifests } from '../lib/metadata/manifests.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { configuredMode, inForce } from '../lib/metadata/mode.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
+import { Presence } from '../lib/metadata/presence.js';
+import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Referrers } from '../lib/metadata/referrers.js';
 import { Repositories } from '../lib/metadata/repositories.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -23,6 +26,7 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { advertisedAddress } from '../lib/rpc/advertise.js';
 import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
@@ -48,13 +52,20 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const db = new Database(config.database, log);
   const places = new Places(db);
   await waitForMigrations(db, log, signal);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
 
   const metrics = new GatewayMetrics('gateway', version);
+  const address = advertisedAddress(config.gatewayListen);
+  const presence = await Presence.begin({
+    processes: new Processes(db),
+    self: processRow(config, { id: randomUUID(), role: 'gateway', address, version }),
+    log,
+  });
+
   const settings = settingsOf(config);
   const security = Security.open(config.grpc, log);
-  const locations = new Locations({ ...config, identify: places.identify, security, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
   const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
@@ -64,6 +75,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const registry = createRegistry({
     config,
     authorizer: access.authorizer,
+    mode: () => inForce(presence.mode, configuredMode(config)),
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
@@ -117,6 +129,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await server.stop(graceMs);
       await metricsListener?.close();
       await access.close();
+      await presence.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();

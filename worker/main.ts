@@ -6,9 +6,11 @@ import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
-import { Namespaces } from '../lib/metadata/namespaces.js';
+import { configuredMode } from '../lib/metadata/mode.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
+import { Presence } from '../lib/metadata/presence.js';
+import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Replication } from '../lib/metadata/replication.js';
 import { Requeue } from '../lib/metadata/requeue.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -16,13 +18,14 @@ import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
+import { advertisedAddress } from '../lib/rpc/advertise.js';
 import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
 import { adminService } from './admin/service.js';
-import { advertisedAddress } from './advertise.js';
+import { CountFolding } from './counts/folding.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
 import { crossingService } from './crossing/service.js';
@@ -46,12 +49,12 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
   const metrics = new WorkerMetrics('worker', version);
   const security = Security.open(config.grpc, log);
   security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
-  const locations = new Locations({ ...config, identify: places.identify, security, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -59,9 +62,15 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     isThisWorker: worker => worker === address,
   });
   const workers = new Workers(db);
-  const namespaces = new Namespaces(db, settingsOf(config));
+  const queued = new ReplicationSignal(db, log);
+  const ending = new AbortController();
   const onAnswered = metrics.answered;
-  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, onAnswered, log });
+  const admin = adminService({
+    ...{ db, settings: settingsOf(config), locations, onAnswered, log },
+    configuredMode: configuredMode(config),
+    onQueued: () => queued.notify(),
+    ending: ending.signal,
+  });
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
@@ -70,6 +79,11 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
+  const presence = await Presence.begin({
+    processes: new Processes(db),
+    self: processRow(config, { id, role: 'worker', address, version }),
+    log,
+  });
   const replication = new Replication(db, id);
   const roster = new Roster({
     workers,
@@ -77,7 +91,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       id,
       address,
       locations: config.replication ? config.workerLocations : [],
-      knows: config.replication ? config.locations.map(location => location.name) : [],
+      knows: config.replication ? configured.map(location => location.name) : [],
     },
     onChange: () => replicator.wake(),
     metrics,
@@ -95,7 +109,6 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   };
   const metricsListener =
     config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
-  const queued = new ReplicationSignal(db, log);
   const requeuing = new Requeuing({
     requeue: new Requeue(db),
     replicate: config.replication,
@@ -112,6 +125,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     requeuing.wake();
   };
   const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
+  const counts = new CountFolding(db, log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -123,6 +137,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   return {
     async stop(graceMs) {
+      ending.abort();
       await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
       crossings.close();
       await Promise.all([
@@ -130,6 +145,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
         sweep.close(),
         publisher?.close(),
         roster.close(),
+        presence.close(),
+        counts.close(),
         metricsListener?.close(),
       ]);
       await queued.close();

@@ -63,6 +63,8 @@ const RETRY_AFTER_S = { unavailable: 5, overloaded: 2, busyUpload: 1 };
 
 const retryAfter = (seconds: number) => ({ 'Retry-After': String(seconds) });
 
+const because = (reason: string) => (reason === '' ? '' : `: ${reason}`);
+
 /** What a client sent, cut so that an answer stays small. */
 const quote = (text: string) => JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 
@@ -79,6 +81,13 @@ export const oci = {
   /** The request wrote to the upload, but what it wrote does not count any more. */
   uploadTakenOver: () =>
     new OciError(409, 'BLOB_UPLOAD_INVALID', 'the upload was cancelled, or another request has gone on with it'),
+  /** Its bytes must not stay where they are. */
+  uploadMisplaced: () =>
+    new OciError(
+      404,
+      'BLOB_UPLOAD_UNKNOWN',
+      'the upload was ended: this namespace has come to be kept in other locations since it began; push the blob again',
+    ),
   /** A chunk that does not begin where the upload ends; `headers` say where that is. */
   uploadRange: (message: string, headers: Headers) => new OciError(416, 'BLOB_UPLOAD_INVALID', message, { headers }),
   digestMalformed: (text: string) =>
@@ -128,6 +137,20 @@ export const oci = {
   signInLimited: (waitMs: number) =>
     new OciError(429, 'TOOMANYREQUESTS', 'too many failed sign-ins: wait before the next one', {
       headers: retryAfter(Math.ceil(waitMs / 1_000)),
+    }),
+  /**
+   * The registry takes no changes now. 405, as Quay answers it: to all clients an end of the push, which none of them
+   * repeats, with the message shown to the user.
+   */
+  readOnly: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry is read-only now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD' },
+      detail: { is_readonly: true },
+    }),
+  pushesDisabled: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry takes no pushes now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD, DELETE' },
+      detail: { pushes_disabled: true },
     }),
   methodUnsupported: (method: string, allow: readonly string[]) =>
     new OciError(405, 'UNSUPPORTED', `${method} is not supported here`, { headers: { Allow: allow.join(', ') } }),

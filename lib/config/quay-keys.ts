@@ -9,8 +9,6 @@ export const QUAY_KEYS: ReadonlySet<string> = new Set([
   // Hosting, TLS and the user interface
   'SSL_CIPHERS',
   'SSL_PROTOCOLS',
-  'REGISTRY_STATE',
-  'DISABLE_PUSHES',
   'REGISTRY_TITLE',
   'REGISTRY_TITLE_SHORT',
   'CONTACT_INFO',

@@ -5,7 +5,7 @@ import type { Replication } from '../../lib/metadata/replication.js';
 import { sizeClass, type WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { retryDelayMs } from './backoff.js';
 import type { Outcome } from './batch.js';
-import type { HeldJob, Leases } from './leases.js';
+import { type HeldJob, type Leases, PAUSED } from './leases.js';
 
 /** What could not be copied because a location is away is not claimed again before it is back; soon after, it is. */
 const AWAY_DELAY_MS = 1_000;
@@ -35,7 +35,7 @@ export class Outcomes {
       for (const { job, error, damaged } of outcomes) {
         const mended = await this.#distrust(job, damaged);
         if (error === undefined) continue;
-        if (ending.aborted) await replication.giveBack([job]);
+        if (ending.aborted || job.signal.reason === PAUSED) await replication.giveBack([job]);
         else if (!job.signal.aborted) await this.#postpone(job, error, mended);
       }
     } finally {
@@ -49,9 +49,18 @@ export class Outcomes {
     const lags = new Map((await replication.complete(done.map(({ job }) => job))).map(({ id, lagMs }) => [id, lagMs]));
     for (const { job, readBytes } of done) {
       const { id, digest, size, target, sources, traceId } = job;
-      log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const lagMs = lags.get(id);
-      if (lagMs === undefined) continue;
+      if (lagMs === undefined) {
+        // Another worker has the claim now, or nobody wants the copy any more. What was made stays, and without a placement
+        // means nothing. It cannot be removed safely: a push, or the copy's next worker, may find it there just now, and
+        // record it a moment after we have looked.
+        log.info(
+          { digest, target, traceId },
+          'a copy was made, but is not wanted any more, or no longer ours to record',
+        );
+        continue;
+      }
+      log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const source = sources[0] ?? '';
       metrics.replicationLag.observe({ source, target, size: sizeClass(size) }, lagMs / 1_000);
       metrics.replicationBytes.inc({ source, target }, size);

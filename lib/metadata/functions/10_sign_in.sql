@@ -17,7 +17,6 @@ begin
   return true;
 end $$;
 
--- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full
 -- names begin so (p_prefixes). Its size, or null if it is not there.
 create or replace function mount_blob_from(
   p_namespace text, p_name text, p_digest text, p_names text[], p_prefixes text[], p_replicate boolean, p_trace text
