@@ -1,23 +1,41 @@
-/** Gateways behind a proxy that ends TLS, and beside it: clients find the next request of a push in every case. */
+/**
+ * Gateways behind each proxy that deploy/proxies has a sample for, and beside them: clients find the next request of a push
+ * in every case. The gateways are of two regions, so each request of a push may come to the other region.
+ */
+import { copyFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { HAPROXY_NEEDS, startHaproxy } from '../support/haproxy.js';
+import { stringify } from 'yaml';
 import { writeIndexLayout } from '../support/images.js';
+import { freePorts } from '../support/ports.js';
+import { type OwnCertificate, ownCertificate, PROXY_NEEDS, startProxy } from '../support/proxies.js';
 import { skopeoPull, skopeoPush } from '../support/skopeo.js';
 import { type PartName, type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 
-const test = suite('behind a proxy and beside it', { needs: [...HAPROXY_NEEDS, 'skopeo'], timeoutMs: 60_000 });
+const test = suite('behind a proxy and beside it', { needs: [...PROXY_NEEDS, 'skopeo'], timeoutMs: 60_000 });
 let stack: Stack;
-let proxy: string;
+let own: OwnCertificate;
+let http: [string, string];
+let https: [string, string];
 
 test.before(async () => {
+  own = await ownCertificate();
+  // Nobody can find this name here: who is sent to it does not come back.
   stack = await startStack({
-    parts: ['storage-proxy-us', 'storage-proxy-eu', 'gateway-us', 'gateway-eu'],
-    // Nobody can find this name here: who is sent to it does not come back.
+    parts: ['storage-proxy-us', 'storage-proxy-eu'],
     config: { SERVER_HOSTNAME: 'registry.invalid' },
   });
-  proxy = (await startHaproxy([stack.us, stack.eu].map(url => new URL(url).host))).host;
+  const folder = await temporaryFolder('conf');
+  const file = join(folder, 'config.yaml');
+  await writeFile(file, stringify(stack.config));
+  await copyFile(own.cert, join(folder, 'ssl.cert'));
+  await copyFile(own.key, join(folder, 'ssl.key'));
+  https = (await freePorts(2)).map(port => `127.0.0.1:${port}`) as [string, string];
+  for (const [index, name] of (['gateway-us', 'gateway-eu'] as const).entries())
+    await stack.start(name, { ENTREPOT_CONFIG: file, ENTREPOT_GATEWAY_TLS_LISTEN: https[index] ?? '' });
+  http = [new URL(stack.us).host, new URL(stack.eu).host];
 });
 
 // They have no client left: without this each would drain for some seconds.
@@ -53,13 +71,21 @@ test('beside the proxy: who comes to a region by its own address stays there', a
   assert.equal(pushesSeen('gateway-eu'), { POST: 0, PATCH: 0, PUT: 0 });
 });
 
-test('behind a proxy that ends TLS: each request of a push comes by it again, and goes to the next region', async () => {
-  const before = pushesSeen('gateway-us');
-  await pushAndPull(`${proxy}/proxied/tls:1`);
-  for (const [method, count] of Object.entries(pushesSeen('gateway-us'))) {
-    assert.ok(count > (before[method] ?? 0), `${method} at us`);
-  }
-  for (const [method, count] of Object.entries(pushesSeen('gateway-eu'))) assert.ok(count > 0, `${method} at eu`);
-});
+for (const [sample, gateways] of [
+  ['haproxy-http.cfg', () => http],
+  ['nginx.conf', () => http],
+  ['haproxy-tcp.cfg', () => https],
+] as const) {
+  test(`${sample}: each request of a push comes by it again, and goes to the next region`, async () => {
+    const before = { us: pushesSeen('gateway-us'), eu: pushesSeen('gateway-eu') };
+    const proxy = await startProxy(sample, gateways(), own);
+    await pushAndPull(`${proxy.host}/proxied/${sample.replace('.', '-')}:1`);
+    const after = { us: pushesSeen('gateway-us'), eu: pushesSeen('gateway-eu') };
+    for (const region of ['us', 'eu'] as const) {
+      for (const [method, count] of Object.entries(after[region]))
+        assert.ok(count > (before[region][method] ?? 0), `${method} at ${region}`);
+    }
+  });
+}
 
 test.run();

@@ -35,6 +35,7 @@ export const needs: readonly Need[] = [
   listed('docker', 'ci', ['docker', 'dockerd'], 'docker.io', true, 'pushes and pulls by Docker Engine'),
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('buildah', 'ci', ['buildah'], 'buildah', true, 'builds and pushes by buildah'),
+  listed('runc', 'ci', ['runc'], 'runc', true, 'containers that podman runs'),
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
   listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
@@ -42,6 +43,7 @@ export const needs: readonly Need[] = [
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
   listed('haproxy', 'ci', ['haproxy'], 'haproxy', true, 'a proxy before the gateways, which ends TLS'),
+  listed('nginx', 'ci', ['nginx'], 'nginx-light', true, 'another such proxy'),
   listed(
     'ceph-mon',
     'engines',
