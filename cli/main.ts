@@ -6,11 +6,12 @@ import { stripCredentials } from '../lib/telemetry/credentials.js';
 import { type Command, commandHelp, parseOptions, UsageError } from './command.js';
 import { certsInit, certsIssue } from './commands/certs.js';
 import { configCheck } from './commands/config-check.js';
+import { health } from './commands/health.js';
 import { migrate } from './commands/migrate.js';
 import { usersCheck } from './commands/users-check.js';
 import { usersHash } from './commands/users-hash.js';
 
-const COMMANDS: readonly Command[] = [configCheck, migrate, usersHash, usersCheck, certsInit, certsIssue];
+const COMMANDS: readonly Command[] = [configCheck, migrate, usersHash, usersCheck, certsInit, certsIssue, health];
 
 /** Runs a command line; resolves to the exit status: 0 done, 1 failed, 2 called wrongly. */
 async function main(args: readonly string[]): Promise<number> {

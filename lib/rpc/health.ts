@@ -24,15 +24,20 @@ interface HealthAnswer {
 
 /**
  * Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. Plain text on
- * this machine, if nothing else is said.
+ * this machine, if nothing else is said. `ownHost`: the address is one of this machine, for which the certificate need
+ * not be.
  */
 export async function checkHealth(
   address: string,
   service: string,
   timeoutMs: number,
-  secured: { readonly security: Security; readonly role: ServerRole } = LOCAL,
+  secured: { readonly security: Security; readonly role: ServerRole; readonly ownHost?: boolean } = LOCAL,
 ): Promise<boolean> {
-  const client = new Client(...secured.security.dial(address, secured.role, channelOptions(NEAR_WINDOW)));
+  const { security, role, ownHost = false } = secured;
+  const options = channelOptions(NEAR_WINDOW);
+  const client = new Client(
+    ...(ownHost ? security.dialOwn(address, role, options) : security.dial(address, role, options)),
+  );
   try {
     return isServing(await askHealth(client, service, timeoutMs));
   } catch {

@@ -1,19 +1,26 @@
 /**
  * The settings of a podman or a buildah of a test's own: another storage folder than the machine's, with the storage
- * driver that works on every file system and mounts nothing.
+ * driver that works on every file system and mounts nothing; where containers are run, with the one that does not copy an
+ * image for each of them.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Writes the settings into `folder`; what must stand in the environment of the programs. */
-export async function containersSettings(folder: string): Promise<Record<string, string>> {
+/** What containers are run with, where a test does that: an outer container may have no right to raise limits. */
+const RUNNING = '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]\n';
+
+/** Writes the settings into `folder`; what must stand in the environment of the programs. With `runtime`, containers can be run. */
+export async function containersSettings(folder: string, runtime?: 'runc'): Promise<Record<string, string>> {
   const storage = join(folder, 'storage.conf');
   const containers = join(folder, 'containers.conf');
-  await writeFile(storage, `[storage]\ndriver = "vfs"\ngraphroot = "${folder}/graph"\nrunroot = "${folder}/run"\n`);
+  await writeFile(
+    storage,
+    `[storage]\ndriver = "${runtime ? 'overlay' : 'vfs'}"\ngraphroot = "${folder}/graph"\nrunroot = "${folder}/run"\n`,
+  );
   // No `podman events` in the machine's journal, and no search for a cgroup manager.
   await writeFile(
     containers,
-    `[engine]\nevents_logger = "none"\ncgroup_manager = "cgroupfs"\ntmp_dir = "${folder}/tmp"\n`,
+    `${runtime ? RUNNING : ''}[engine]\n${runtime ? `runtime = "${runtime}"\n` : ''}events_logger = "none"\ncgroup_manager = "cgroupfs"\ntmp_dir = "${folder}/tmp"\n`,
   );
   const credentials = join(folder, 'auth.json');
   await writeFile(credentials, '{}');
