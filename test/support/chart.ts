@@ -19,7 +19,9 @@ const container = z.looseObject({
   image: z.string(),
   args: z.array(z.string()),
   securityContext: z.record(z.string(), z.unknown()),
-  env: z.array(z.object({ name: z.string(), value: z.string().optional(), valueFrom: z.unknown().optional() })).default([]),
+  env: z
+    .array(z.object({ name: z.string(), value: z.string().optional(), valueFrom: z.unknown().optional() }))
+    .default([]),
   volumeMounts: z.array(z.object({ name: z.string(), mountPath: z.string(), readOnly: z.boolean().default(false) })),
   livenessProbe: probe.optional(),
   readinessProbe: probe.optional(),
