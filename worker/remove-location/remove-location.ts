@@ -17,8 +17,6 @@ import { lastCopies, refusalOf } from './refusals.js';
 
 export interface RemoveParts extends DrainParts {
   readonly work: LocationWork;
-  /** FEATURE_STORAGE_REPLICATION. */
-  readonly replicate: boolean;
 }
 
 export interface RemoveRequest {
@@ -36,13 +34,16 @@ export async function* removeLocation(
   request: RemoveRequest,
   signal: AbortSignal,
 ): AsyncGenerator<RemovalEvent> {
-  const { removal, work } = parts;
-  const { location } = request;
+  const { locations, removal, work } = parts;
+  const { deleteObjects, location } = request;
   const state = await removal.state(location);
   if (state === undefined) throw fail.locationUnknown(location);
   // The answer to the call that removed it may have been lost.
   if (state === 'removed' && !request.giveUp) return yield { kind: 'removed', location };
   if (state === 'removed') throw fail.refused(`${location} was removed already`);
+  if (deleteObjects && !locations.get(location)) {
+    throw fail.refused(`${location} is not in this worker's configuration: ask one that has it, or leave its objects`);
+  }
   const removing = (ending: AbortSignal) => new LocationRemoval(parts, request, ending);
   if (request.dryRun) return yield* removing(signal).tell();
   yield* underLease(work, { location, kind: 'remove' }, signal, ending => removing(ending).run());
@@ -92,11 +93,10 @@ class LocationRemoval {
 
   async *#remove(): AsyncGenerator<RemovalEvent> {
     const { removal } = this.#parts;
-    const { location, force } = this.#request;
+    const { force, location } = this.#request;
     const deletion = new Deletion(this.#parts, this.#request, this.#signal);
     this.#demand(await removal.advance(location, 'draining'));
     while (true) {
-      await this.#demandReplication();
       yield* this.#drain.run(force);
       if (force) yield* this.#broken();
       this.#demand(await removal.advance(location, 'removing'));
@@ -112,12 +112,6 @@ class LocationRemoval {
     }
     yield { kind: 'progress', progress: { phase: 'done', onlyCopies: 0, uploads: 0, placements: 0, waitingFor: '' } };
     yield { kind: 'removed', location };
-  }
-
-  /** Without replication nothing could be copied away. */
-  async #demandReplication(): Promise<void> {
-    if (this.#parts.replicate || this.#request.force) return;
-    if ((await this.#drain.find(false)).count > 0) throw fail.replicationOff();
   }
 
   #demand(obstacles: Obstacles | undefined): void {
