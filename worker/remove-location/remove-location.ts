@@ -76,7 +76,7 @@ class LocationRemoval {
   async *tell(): AsyncGenerator<RemovalEvent> {
     const { removal, locations, replicate } = this.#parts;
     const { location, force } = this.#request;
-    const refusal = refusalOf(location, await removal.obstacles(location));
+    const refusal = refusalOf(location, await removal.obstacles(location, force));
     const found = await this.#drain.find(false);
     const contents = await removal.contents(location);
     yield { kind: 'progress', progress: { phase: 'draining', onlyCopies: found.count, ...contents, waitingFor: '' } };
@@ -95,11 +95,11 @@ class LocationRemoval {
     const { removal } = this.#parts;
     const { force, location } = this.#request;
     const deletion = new Deletion(this.#parts, this.#request, this.#signal);
-    this.#demand(await removal.advance(location, 'draining'));
+    this.#demand(await removal.advance(location, 'draining', force));
     while (true) {
       yield* this.#drain.run(force);
       if (force) yield* this.#broken();
-      this.#demand(await removal.advance(location, 'removing'));
+      this.#demand(await removal.advance(location, 'removing', force));
       await this.#drain.endAllUploads();
       const kept = yield* deletion.run();
       const { outcome, obstacles } =
@@ -108,7 +108,7 @@ class LocationRemoval {
       if (outcome === 'in use') throw fail.busyElsewhere(`the removal of ${location} was given up by another call`);
       this.#demand(obstacles && outcome === 'obstacles' ? obstacles : undefined);
       // Something has come, or has lost its other copy, at the last moment.
-      this.#demand(await removal.advance(location, 'draining'));
+      this.#demand(await removal.advance(location, 'draining', force));
     }
     yield { kind: 'progress', progress: { phase: 'done', onlyCopies: 0, uploads: 0, placements: 0, waitingFor: '' } };
     yield { kind: 'removed', location };
