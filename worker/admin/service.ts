@@ -78,10 +78,5 @@ export function adminService(options: AdminOptions): Service {
     ...removeHandlers(parts),
     ...modeHandlers(parts),
   };
-  return {
-    definition: AdminStub.service,
-    implementation,
-    package: adminPackage,
-    callers: ['administrator'],
-  };
+  return { definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] };
 }
