@@ -33,7 +33,7 @@ const VICTIMS: readonly PartName[] = [
 const IMAGES_BEFORE = 20;
 const KILLS = 3;
 const LATEST_KILL_MS = 2_500;
-/** While a process is down, an answer may be late; so long, but not wrong. */
+/** While a process is down, an answer may be late, but not wrong. */
 const LATE_MS = 30_000;
 const REMOVAL_MS = 150_000;
 
@@ -136,7 +136,6 @@ class Run {
       await this.#stack.kill(victim);
       await sleep(downMs);
       await this.#stack.start(victim);
-      this.#tell(`${victim} is back`);
     }
   }
 
@@ -202,8 +201,7 @@ class Run {
     const layers = [1 + Math.floor(this.#chance() * 20_000), large || 100].map((size, n) =>
       Buffer.concat([...pseudoRandom(size, `${this.#seed}/${number}/${n}`)]),
     );
-    const config = Buffer.from(JSON.stringify({ number, seed: this.#seed }));
-    const blobs = [...layers, config];
+    const blobs = [...layers, Buffer.from(JSON.stringify({ number, seed: this.#seed }))];
     const digests = [...(mounted ? [mounted.digest] : []), ...blobs.map(sha256)];
     const pushed = await this.#untilDone(`push ${tag}`, async () => {
       const client = this.#clients[region];
@@ -227,7 +225,6 @@ class Run {
     { from, digest }: { from: string; digest: string },
   ): Promise<void> {
     const answer = await client.request('POST', `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${from}`);
-    // 202 would be wrong: the blob was acknowledged in the other repository.
     if (answer.status === 202) throw new Wrong(`${digest} of ${from} cannot be mounted`);
     if (answer.status !== 201) throw new Error(`mount: ${answer.status}`);
   }

@@ -179,8 +179,9 @@ test('an object whose push is not over yet is looked at again: recorded meanwhil
   const bytes = randomBytes(100);
   const digest = await stored('eustorage', bytes);
   const other = await stored('eustorage', randomBytes(10));
-  const recordedLate = () =>
-    m.blobs.record({ repository: team, digest, size: bytes.length, location: 'eustorage', traceId: '' });
+  const recordedLate = async () => {
+    await m.blobs.record({ repository: team, digest, size: bytes.length, location: 'eustorage', traceId: '' });
+  };
   const verified = await verify({ depth: 'size' }, 100, undefined, recordedLate);
   assert.equal(kindsOf(verified), [`unreferenced ${other}`]);
   await stored('eustorage', randomBytes(10), other, 7_200_000);
