@@ -190,7 +190,7 @@ export class Replication {
               coalesce(extract(epoch from now() - r.oldest), 0)::float8 as age, (select count(*) from requeue) as requeues
          from imagestoragelocation l
          left join (select location_id, count(*) as blobs, sum(size)::bigint as bytes, min(created_at) as oldest
-                      from replication group by location_id) r on r.location_id = l.id
+                      from replication where not rescue group by location_id) r on r.location_id = l.id
         order by l.name`,
       [],
       { repeatable: true },
