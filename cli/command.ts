@@ -4,11 +4,18 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 /** The options of a command, as node:util's parseArgs describes them, and one line of help for each. */
 export type Options = Record<
   string,
-  { readonly type: 'string' | 'boolean'; readonly short?: string; readonly help: string; readonly placeholder?: string }
+  {
+    readonly type: 'string' | 'boolean';
+    readonly short?: string;
+    readonly help: string;
+    readonly placeholder?: string;
+    /** It may be given several times: its value is a list. */
+    readonly multiple?: boolean;
+  }
 >;
 
 /** The options that were given. */
-export type Given = Readonly<Record<string, string | boolean | undefined>>;
+export type Given = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 /** One command. */
 export interface Command {
@@ -19,6 +26,8 @@ export interface Command {
   /** What else there is to know; lines of at most 100 characters. */
   readonly description: string;
   readonly options: Options;
+  /** What the one argument that is no option is called, for example `FILE`; it must be given then, as `operand`. */
+  readonly operand?: string;
   /** Does it; resolves to the exit status. */
   run(given: Given): Promise<number>;
 }
@@ -31,14 +40,21 @@ export class UsageError extends Error {
 /** Reads the arguments after the command's words. Throws a UsageError. */
 export function parseOptions(command: Command, args: readonly string[]): Given {
   const options: ParseArgsConfig['options'] = { help: { type: 'boolean', short: 'h' } };
-  for (const [name, { type, short }] of Object.entries(command.options))
-    options[name] = short ? { type, short } : { type };
+  for (const [name, { type, short, multiple = false }] of Object.entries(command.options))
+    options[name] = short ? { type, short, multiple } : { type, multiple };
+  let given: { readonly values: Given; readonly positionals: readonly string[] };
   try {
-    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values as Given;
+    const allowPositionals = command.operand !== undefined;
+    const { values, positionals } = parseArgs({ args: [...args], options, strict: true, allowPositionals });
+    given = { values: values as Given, positionals };
   } catch (error) {
     // Its messages are good: they name the option and what is wrong with it.
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+  if (command.operand === undefined || given.values.help) return given.values;
+  const [operand, ...rest] = given.positionals;
+  if (operand === undefined || rest.length > 0) throw new UsageError(`${command.name} needs one ${command.operand}`);
+  return { ...given.values, operand };
 }
 
 /** The text of `entrepot COMMAND --help`. */
@@ -52,7 +68,7 @@ export function commandHelp(command: Command): string {
     return `  ${left.padEnd(24)}${help}`;
   });
   return [
-    `Usage: entrepot ${command.name}${usage.join('')}`,
+    `Usage: entrepot ${command.name}${usage.join('')} ${command.operand ?? ''}`.trimEnd(),
     '',
     command.summary,
     '',

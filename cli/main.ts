@@ -4,10 +4,13 @@ import { readFileSync } from 'node:fs';
 import { ConfigError } from '../lib/config/load.js';
 import { stripCredentials } from '../lib/telemetry/credentials.js';
 import { type Command, commandHelp, parseOptions, UsageError } from './command.js';
+import { certsInit, certsIssue } from './commands/certs.js';
 import { configCheck } from './commands/config-check.js';
 import { migrate } from './commands/migrate.js';
+import { usersCheck } from './commands/users-check.js';
+import { usersHash } from './commands/users-hash.js';
 
-const COMMANDS: readonly Command[] = [configCheck, migrate];
+const COMMANDS: readonly Command[] = [configCheck, migrate, usersHash, usersCheck, certsInit, certsIssue];
 
 /** Runs a command line; resolves to the exit status: 0 done, 1 failed, 2 called wrongly. */
 async function main(args: readonly string[]): Promise<number> {

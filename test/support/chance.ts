@@ -1,8 +1,9 @@
-/** Numbers from 0 to 1, as random as a test needs them; the same ones for the same seed. */
+/** Chance that can be had again: the same text gives the same numbers. */
 import { sha256 } from './oci-client.js';
 
 export type Chance = () => number;
 
+/** Numbers from 0 to 1 that follow from a text. */
 export function chanceOf(seed: string): Chance {
   let count = 0;
   return () => Number.parseInt(sha256(Buffer.from(`${seed}#${count++}`)).slice(7, 19), 16) / 2 ** 48;

@@ -117,7 +117,6 @@ async function hashOf(stack: Stack, location: string, digest: string): Promise<s
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** Numbers from 0 to 1 that follow from a text. */
 async function inParallel<T, R>(width: number, items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   let next = 0;

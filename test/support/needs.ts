@@ -36,10 +36,12 @@ export const needs: readonly Need[] = [
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('buildah', 'ci', ['buildah'], 'buildah', true, 'builds and pushes by buildah'),
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
+  listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
-  listed('openssl', 'engines', ['openssl'], 'openssl', true, 'certificates of our own'),
+  listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
+  listed('haproxy', 'ci', ['haproxy'], 'haproxy', true, 'a proxy before the gateways, which ends TLS'),
   listed(
     'ceph-mon',
     'engines',
