@@ -6,6 +6,7 @@
  * an engine's arguments anywhere else) is not kept.
  */
 import { isLoopback } from './address.js';
+import { DEFAULT_WORKER_LISTEN, readAdminServers } from './admin-servers.js';
 import type { Address, Config, Role } from './config.js';
 import { readDatabase } from './database.js';
 import { checkKeys, checkVariables } from './keys.js';
@@ -75,8 +76,9 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     anonymousAccess,
     gatewayListen: readGatewayListen(reader, role),
     storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
-    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, { host: '127.0.0.1', port: 7090 }),
+    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, DEFAULT_WORKER_LISTEN),
     workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
+    adminServers: readAdminServers(reader),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),

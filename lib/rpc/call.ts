@@ -18,7 +18,7 @@ const DEFAULT_DEADLINE_MS = 15_000;
  * A method of a generated client. Of its overloads this is the last, the one that TypeScript infers types from; it is
  * called by the longest.
  */
-type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
+export type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
 type FullUnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,

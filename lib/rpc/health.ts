@@ -8,7 +8,7 @@ import {
   type requestCallback,
 } from '@grpc/grpc-js';
 import { service } from 'grpc-health-check';
-import { callUnary } from './call.js';
+import { type CallContext, callUnary } from './call.js';
 import { channelCredentials, channelOptions, NEAR_WINDOW } from './channel.js';
 import { readMessages } from './stream.js';
 
@@ -31,7 +31,22 @@ export async function checkHealth(address: string, service: string, timeoutMs: n
   }
 }
 
-function askHealth(client: Client, service: string, timeoutMs: number): Promise<HealthAnswer> {
+/** Asks once over a client's channel whether `service` is SERVING. Throws a StatusError if there is no answer. */
+export async function askServing(
+  client: Client,
+  service: string,
+  timeoutMs: number,
+  context: CallContext = {},
+): Promise<boolean> {
+  return isServing(await askHealth(client, service, timeoutMs, context));
+}
+
+function askHealth(
+  client: Client,
+  service: string,
+  timeoutMs: number,
+  context: CallContext = {},
+): Promise<HealthAnswer> {
   const ask = (
     request: { service: string },
     metadata: Metadata,
@@ -47,7 +62,7 @@ function askHealth(client: Client, service: string, timeoutMs: number): Promise<
       options,
       callback,
     );
-  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
+  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, context, timeoutMs);
 }
 
 /** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */

@@ -1,0 +1,134 @@
+/** From the start of a command to its end: finds a worker, minds the signals, and turns what fails into words and a status. */
+import { loadAdminServers } from '../../lib/config/admin-servers.js';
+import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { StatusError } from '../../lib/rpc/errors.js';
+import { askServing } from '../../lib/rpc/health.js';
+import { AdminStub } from '../../lib/rpc/proto.js';
+import { type Given, UsageError } from '../command.js';
+import { EXIT, Failure } from '../exit.js';
+import type { Io } from '../io.js';
+import type { Screen } from '../output/screen.js';
+import { Admin } from './admin.js';
+import { textOf } from './command.js';
+
+/** How long a worker may take to say that it is there. */
+const ANSWER_MS = 3_000;
+
+interface SessionOptions {
+  readonly given: Given;
+  readonly io: Io;
+  readonly screen: Screen;
+}
+
+/** Runs `work` with a worker that answers. Throws a Failure; with `--json` it is told as an object, too. */
+export async function withAdmin(
+  { given, io, screen }: SessionOptions,
+  work: (admin: Admin, signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  const addresses = addressesOf(given, io);
+  const interruption = new Interruption();
+  let admin: Admin | undefined;
+  try {
+    admin = await findWorker(addresses, interruption.signal);
+    return await work(admin, interruption.signal);
+  } catch (error) {
+    const failure = interruption.failure ?? failureOf(error, admin?.address);
+    if (failure instanceof Failure) {
+      const { exit, reason, message } = failure;
+      screen.object('error', { exit, reason, message });
+    }
+    throw failure;
+  } finally {
+    screen.clear();
+    admin?.client.close();
+    interruption.close();
+  }
+}
+
+/** The addresses to try in turn. */
+function addressesOf(given: Given, { env }: Io): readonly string[] {
+  const server = textOf(given, 'server');
+  if (server === undefined) return loadAdminServers(textOf(given, 'config'), env);
+  const addresses = server.split(',').filter(address => address !== '');
+  for (const address of addresses) {
+    if (!/^(\[[^\]]+\]|[^:\s]+):[0-9]{1,5}$/.test(address))
+      throw new UsageError(`--server must be HOST:PORT, for example 10.1.0.5:7090: ${address}`);
+  }
+  if (addresses.length === 0) throw new UsageError('--server names nobody');
+  return addresses;
+}
+
+async function findWorker(addresses: readonly string[], signal: AbortSignal): Promise<Admin> {
+  const failures: string[] = [];
+  for (const address of addresses) {
+    const client = new AdminStub(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+    try {
+      if (await askServing(client, '', ANSWER_MS, { signal })) return new Admin(client, address, signal);
+      failures.push(`  ${address}: is shutting down`);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      failures.push(`  ${address}: ${error instanceof Error ? error.message : error}`);
+    }
+    client.close();
+  }
+  throw new Failure(
+    EXIT.unreachable,
+    [
+      'no worker answers:',
+      ...failures,
+      'Say where one listens (its ENTREPOT_WORKER_LISTEN), with --server HOST:PORT or ENTREPOT_ADMIN_SERVERS.',
+    ].join('\n'),
+  );
+}
+
+/** What a call failed with, in words for who called. Other errors than calls' are handed back. */
+function failureOf(error: unknown, address: string | undefined): unknown {
+  if (!(error instanceof StatusError)) return error;
+  const { status, reason = '', message } = error;
+  switch (status) {
+    case 'INVALID_ARGUMENT':
+      return new Failure(EXIT.usage, message, reason);
+    case 'UNAVAILABLE':
+    case 'DEADLINE_EXCEEDED':
+      return new Failure(
+        EXIT.unreachable,
+        reason
+          ? `${message}: try again later`
+          : `the worker at ${address} does not answer any more (${message}). Nothing is left half-done: run the same command again.`,
+        reason,
+      );
+    case 'UNIMPLEMENTED':
+      return new Failure(EXIT.failed, `what answers at ${address} does not have this call (${message})`, reason);
+    default:
+      return new Failure(EXIT.failed, message, reason);
+  }
+}
+
+/** Ctrl-C and SIGTERM: the first one ends the call, a second one the process. */
+class Interruption {
+  readonly #controller = new AbortController();
+  /** What the command has failed with, if it was ended. */
+  failure: Failure | undefined;
+
+  constructor() {
+    process.once('SIGINT', this.#onSigint);
+    process.once('SIGTERM', this.#onSigterm);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  close(): void {
+    process.off('SIGINT', this.#onSigint);
+    process.off('SIGTERM', this.#onSigterm);
+  }
+
+  readonly #onSigint = () => this.#end(EXIT.interrupted);
+  readonly #onSigterm = () => this.#end(EXIT.terminated);
+
+  #end(exit: number): void {
+    this.failure = new Failure(exit, 'ended. Nothing is left half-done; the same command can be run again.');
+    this.#controller.abort();
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * Where the `entrepot` command finds a worker to ask.
+ *
+ * It must work in the environment of any process, also of one whose configuration has nothing but its own location: so
+ * only the keys that matter here are read, and no others are required or judged.
+ */
+import { existsSync } from 'node:fs';
+import { formatAddress } from './address.js';
+import type { Address } from './config.js';
+import { Problems } from './problems.js';
+import { Reader } from './reader.js';
+import { configFile, type Environment, readSettings } from './source.js';
+import { listenAddress, nodeAddresses } from './values.js';
+
+/** Where a worker listens if nothing is said: where the command looks, too. */
+export const DEFAULT_WORKER_LISTEN: Address = { host: '127.0.0.1', port: 7090 };
+
+export function readAdminServers(reader: Reader): readonly string[] {
+  return reader.take('ENTREPOT_ADMIN_SERVERS', nodeAddresses, []);
+}
+
+/**
+ * The addresses to try, in this order: where a worker of this environment listens (`ENTREPOT_WORKER_LISTEN`), then
+ * `ENTREPOT_ADMIN_SERVERS`; without either, where a worker listens by default. Never empty. Throws a `ConfigError`.
+ */
+export function loadAdminServers(file: string | undefined, env: Environment): readonly string[] {
+  const path = configFile(file, env);
+  const wanted = file !== undefined || Boolean(env.ENTREPOT_CONFIG) || existsSync(path);
+  const problems = new Problems();
+  const reader = new Reader(readSettings(wanted ? path : undefined, env, problems), problems);
+  const own = reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, undefined);
+  const others = readAdminServers(reader);
+  problems.throwIfAny(path);
+  const all = [...(own && own.port > 0 ? [reachedAt(own)] : []), ...others];
+  return all.length > 0 ? [...new Set(all)] : [formatAddress(DEFAULT_WORKER_LISTEN)];
+}
+
+/** How a process on the same machine reaches what listens there. */
+function reachedAt({ host, port }: Address): string {
+  if (host === '0.0.0.0') return formatAddress({ host: '127.0.0.1', port });
+  return formatAddress({ host: host === '::' ? '::1' : host, port });
+}
