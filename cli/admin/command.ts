@@ -35,7 +35,7 @@ const COMMON: Options = {
     type: 'string',
     short: 'c',
     placeholder: 'FILE',
-    help: 'where to look for a worker (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
+    help: 'the configuration (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
   },
   json: { type: 'boolean', help: 'print one JSON object a line' },
 };
