@@ -1,5 +1,5 @@
 /** The gateway: the registry's HTTP API. Reads the configuration, builds the parts, hands them to each other. */
-
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
@@ -12,9 +12,12 @@ import { Blobs } from '../lib/metadata/blobs.js';
 import { Database } from '../lib/metadata/database.js';
 import { Manifests } from '../lib/metadata/manifests.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
+import { configuredMode, inForce } from '../lib/metadata/mode.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
+import { Presence } from '../lib/metadata/presence.js';
+import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Referrers } from '../lib/metadata/referrers.js';
 import { Repositories } from '../lib/metadata/repositories.js';
 import { settingsOf } from '../lib/metadata/settings.js';
@@ -22,6 +25,8 @@ import { Tags } from '../lib/metadata/tags.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
+import { advertisedAddress } from '../lib/rpc/advertise.js';
 import { formatAddress } from '../lib/rpc/server.js';
 import { Authorizer, anonymousPolicy } from './auth/authorize.js';
 import { createHealth, isHealthPath } from './health.js';
@@ -45,6 +50,13 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await places.register(config.locations.map(location => location.name));
   await places.setDefaults(config.defaultLocations, config.replication);
 
+  const address = advertisedAddress(config.gatewayListen);
+  const presence = await Presence.begin({
+    processes: new Processes(db),
+    self: processRow(config, { id: randomUUID(), role: 'gateway', address, version }),
+    log,
+  });
+
   const settings = settingsOf(config);
   const locations = new Locations({ ...config, identify: places.identify, log });
   const [near] = locations.all;
@@ -55,6 +67,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const registry = createRegistry({
     config,
     authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
+    mode: () => inForce(presence.mode, configuredMode(config)),
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
     replayBudget: new ReplayBudget(),
@@ -77,12 +90,13 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
   });
   await locations.settle(SETTLE_MS, signal);
-  const address = await server.listen(config.gatewayListen, app.callback());
-  log.info({ listen: formatAddress(address), preference: config.preference }, 'the gateway serves');
+  const listening = await server.listen(config.gatewayListen, app.callback());
+  log.info({ listen: formatAddress(listening), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
+      await presence.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();

@@ -6,21 +6,25 @@ import { Locations } from '../lib/locations/locations.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
-import { Namespaces } from '../lib/metadata/namespaces.js';
+import { configuredMode } from '../lib/metadata/mode.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
 import { Places } from '../lib/metadata/places.js';
+import { Presence } from '../lib/metadata/presence.js';
+import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Replication } from '../lib/metadata/replication.js';
 import { Requeue } from '../lib/metadata/requeue.js';
 import { settingsOf } from '../lib/metadata/settings.js';
 import { Uploads } from '../lib/metadata/uploads.js';
 import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
+import { version } from '../lib/process/version.js';
+import { advertisedAddress } from '../lib/rpc/advertise.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
 import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { adminService } from './admin/service.js';
-import { advertisedAddress } from './advertise.js';
+import { CountFolding } from './counts/folding.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
 import { crossingService } from './crossing/service.js';
@@ -55,14 +59,25 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     isThisWorker: worker => worker === address,
   });
   const workers = new Workers(db);
-  const namespaces = new Namespaces(db, settingsOf(config));
-  const admin = adminService({ locations, namespaces, workers, replicate: config.replication, log });
+  const queued = new ReplicationSignal(db, log);
+  const ending = new AbortController();
+  const admin = adminService({
+    ...{ db, settings: settingsOf(config), locations, log },
+    configuredMode: configuredMode(config),
+    onQueued: () => queued.notify(),
+    ending: ending.signal,
+  });
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, log }), admin],
     healthNames: [''],
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
+  const presence = await Presence.begin({
+    processes: new Processes(db),
+    self: processRow(config, { id, role: 'worker', address, version }),
+    log,
+  });
   const replication = new Replication(db, id);
   const roster = new Roster({
     workers,
@@ -84,7 +99,6 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const metricsListener =
     config.metricsListen &&
     (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
-  const queued = new ReplicationSignal(db, log);
   const requeuing = new Requeuing({
     requeue: new Requeue(db),
     replicate: config.replication,
@@ -101,6 +115,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     requeuing.wake();
   };
   const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
+  const counts = new CountFolding(db, log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -112,6 +127,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   return {
     async stop(graceMs) {
+      ending.abort();
       await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
       crossings.close();
       await Promise.all([
@@ -119,6 +135,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
         sweep.close(),
         publisher?.close(),
         roster.close(),
+        presence.close(),
+        counts.close(),
         metricsListener?.close(),
       ]);
       await queued.close();

@@ -63,6 +63,8 @@ const RETRY_AFTER_S = { unavailable: 5, overloaded: 2, busyUpload: 1 };
 
 const retryAfter = (seconds: number) => ({ 'Retry-After': String(seconds) });
 
+const because = (reason: string) => (reason === '' ? '' : `: ${reason}`);
+
 /** What a client sent, cut so that an answer stays small. */
 const quote = (text: string) => JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 
@@ -123,6 +125,20 @@ export const oci = {
   unauthorized: (realm: string) =>
     new OciError(401, 'UNAUTHORIZED', 'authentication required', {
       headers: { 'WWW-Authenticate': `Basic realm="${realm.replace(/["\\]/g, '')}"` },
+    }),
+  /**
+   * The registry takes no changes now. 405, as Quay answers it: to all clients an end of the push, which none of them
+   * repeats, with the message shown to the user.
+   */
+  readOnly: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry is read-only now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD' },
+      detail: { is_readonly: true },
+    }),
+  pushesDisabled: (reason: string) =>
+    new OciError(405, 'DENIED', `the registry takes no pushes now${because(reason)}`, {
+      headers: { Allow: 'GET, HEAD, DELETE' },
+      detail: { pushes_disabled: true },
     }),
   denied: () => new OciError(403, 'DENIED', 'this account may not do that here'),
   methodUnsupported: (method: string, allow: readonly string[]) =>

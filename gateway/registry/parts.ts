@@ -6,6 +6,7 @@ import type { Locations } from '../../lib/locations/locations.js';
 import type { ReplayBudget } from '../../lib/locations/replay.js';
 import type { Blobs } from '../../lib/metadata/blobs.js';
 import type { Manifests } from '../../lib/metadata/manifests.js';
+import type { Mode } from '../../lib/metadata/mode.js';
 import type { ReplicationSignal } from '../../lib/metadata/notify.js';
 import type { Referrers } from '../../lib/metadata/referrers.js';
 import type { Repositories } from '../../lib/metadata/repositories.js';
@@ -18,6 +19,8 @@ import type { WrittenUploads } from './written-uploads.js';
 export interface Parts {
   readonly config: Pick<Config, 'maximumLayerSize' | 'maximumManifestSize' | 'writeQuorumSeconds'>;
   readonly authorizer: Authorizer;
+  /** What the registry takes now. */
+  readonly mode: () => Mode;
   readonly locations: Locations;
   /** Where pulls of what this region still lacks share the way from other regions; undefined: nothing is copied. */
   readonly crossings: Crossings | undefined;

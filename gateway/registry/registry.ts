@@ -5,6 +5,7 @@ import { base } from './base.js';
 import { blob } from './blobs.js';
 import { catalog } from './catalog.js';
 import { manifest } from './manifests.js';
+import { demandTaken } from './mode.js';
 import type { Parts } from './parts.js';
 import { referrers } from './referrers.js';
 import { matchPath, type Route, type RouteKind, readRoute } from './routes.js';
@@ -42,6 +43,7 @@ export function createRegistry(parts: Parts) {
     ctx.set('Docker-Distribution-Api-Version', 'registry/2.0');
     const resource: Resource<RouteKind> = resources[match.kind] as Resource<RouteKind>;
     if (!Object.hasOwn(resource, ctx.method)) throw oci.methodUnsupported(ctx.method, Object.keys(resource));
+    demandTaken(ctx.method, parts.mode());
     const route = readRoute(match);
     if ('repository' in route) ctx.state.repository = route.repository;
     await resource[ctx.method]?.(ctx, route, query);

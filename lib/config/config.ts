@@ -74,6 +74,10 @@ export interface Config {
   readonly writeQuorum: number;
   /** `ENTREPOT_WRITE_QUORUM_SECONDS`: how long a push waits for it. */
   readonly writeQuorumSeconds: number;
+  /** `REGISTRY_STATE` is `readonly`: no pushes, no deletes. */
+  readonly readOnly: boolean;
+  /** `DISABLE_PUSHES`: no pushes. */
+  readonly pushesDisabled: boolean;
   /** `LIBRARY_NAMESPACE`: the namespace of repositories whose name has one component. */
   readonly libraryNamespace: string;
   /** `MAXIMUM_LAYER_SIZE` in bytes. */

@@ -60,6 +60,8 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     replication,
     writeQuorum: readWriteQuorum(reader, locations.defaultLocations, replication),
     writeQuorumSeconds: reader.take('ENTREPOT_WRITE_QUORUM_SECONDS', wholeNumber(1, 3_600), 60),
+    readOnly: reader.take('REGISTRY_STATE', oneOf(['normal', 'readonly']), 'normal') === 'readonly',
+    pushesDisabled: reader.take('DISABLE_PUSHES', flag, false),
     libraryNamespace: reader.take(
       'LIBRARY_NAMESPACE',
       text('library').regex(NAMESPACE, { error: NAMESPACE_FORM }),

@@ -28,6 +28,11 @@ export class Location implements Route {
     return Math.max(0, ...this.#nodes.map(node => node.minChunkBytes));
   }
 
+  /** What its blobs are kept in, for example `S3Storage`; undefined while no node of it can be used. */
+  get engine(): string | undefined {
+    return this.#nodes.find(node => node.engine !== undefined)?.engine;
+  }
+
   anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T> {
     return this.#firstThatWorks(need, node => operation(node.stub), affinity);
   }

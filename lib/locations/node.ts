@@ -49,6 +49,7 @@ export class StorageNode {
   #verified = false;
   #verifying: Promise<void> | undefined;
   #minChunkBytes = 0;
+  #engine: string | undefined;
   #following: Promise<void>;
 
   constructor(options: NodeOptions) {
@@ -71,6 +72,11 @@ export class StorageNode {
   /** Chunks of an upload should be at least this large, in bytes; 0 if any size is as good. */
   get minChunkBytes(): number {
     return this.#minChunkBytes;
+  }
+
+  /** What it says that its blobs are kept in, for example `S3Storage`; undefined while it cannot be used. */
+  get engine(): string | undefined {
+    return this.#verified ? this.#engine : undefined;
   }
 
   /**
@@ -109,6 +115,7 @@ export class StorageNode {
       throw fail.wrongLocation(`the store behind ${this.address} is not the one that ${location} was kept in before`);
     }
     this.#minChunkBytes = asSize((answer.capabilities as Capabilities__Output | null)?.minChunkBytes ?? 0);
+    this.#engine = answer.engine;
     this.#verified = true;
   }
 

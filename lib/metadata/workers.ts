@@ -110,6 +110,18 @@ export class Workers {
     return rows.map(row => asText(row, 'address'));
   }
 
+  /** Stops copying to a location, or goes on with it. False if there is no such location. */
+  async setPaused(location: string, paused: boolean): Promise<boolean> {
+    const rows = await this.#db.query(
+      `insert into locationstate (location_id, paused) select id, $2 from imagestoragelocation where name = $1
+       on conflict (location_id) do update set paused = excluded.paused
+       returning location_id`,
+      [location, paused],
+      { repeatable: true },
+    );
+    return rows.length > 0;
+  }
+
   /** Sets what copying to a location may take; in force on every worker within 5 seconds. False if there is no such location. */
   async setLimits(location: string, limits: Limits): Promise<boolean> {
     const rows = await this.#db.query(

@@ -44,6 +44,8 @@ export async function openRemote(server: S3Server): Promise<OpenStore> {
     crash: async () => {
       node.kill('SIGKILL');
       await node.exited;
+      // What it had sent in full still arrives, and here at a server that forgets to look whether its upload lives.
+      await server.quiet?.();
       node = await startNode({ bucket, port });
       await new Promise<void>((resolve, reject) =>
         stub.waitForReady(Date.now() + 10_000, error => (error ? reject(error) : resolve())),

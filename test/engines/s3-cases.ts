@@ -180,6 +180,7 @@ export function s3Cases(
         await sleep(Math.random() * 100);
         node.kill('SIGKILL');
         await node.exited;
+        await server.quiet?.();
         stop.abort();
         await cut;
         nodes[round % 2] = await startNode({ bucket, port });

@@ -40,6 +40,8 @@ const samples: { readonly [K in keyof typeof oci]: Parameters<(typeof oci)[K]> }
   tooLarge: ['why'],
   rangeUnsatisfiable: [1],
   unauthorized: ['realm'],
+  readOnly: ['why'],
+  pushesDisabled: ['why'],
   denied: [],
   methodUnsupported: ['PUT', ['GET']],
   routeUnknown: [],

@@ -6,16 +6,36 @@ import { readdir, readFile, readlink } from 'node:fs/promises';
  * A connection that waits in the pool for its next use has none.
  */
 export async function waitingReads(pid: number | 'self', port: number): Promise<string[]> {
+  const found = (await connectionsOf(pid)).filter(each => each.port === port && each.waiting > 0);
+  return found.map(({ local, state, waiting }) => `${local} state ${state}: ${waiting} bytes wait`);
+}
+
+/** The connections of a process to ports of this machine. */
+export async function connections(pid: number, ports: readonly number[]): Promise<string[]> {
+  return (await connectionsOf(pid)).filter(({ port }) => ports.includes(port)).map(({ local }) => local);
+}
+
+interface Connection {
+  readonly local: string;
+  /** The other side's. */
+  readonly port: number;
+  readonly state: string;
+  /** Bytes that the process has not taken yet. */
+  readonly waiting: number;
+}
+
+async function connectionsOf(pid: number | 'self'): Promise<Connection[]> {
   const own = await socketsOf(pid);
   const table = await readFile(`/proc/${pid}/net/tcp`, 'utf8');
-  const found: string[] = [];
-  for (const line of table.trim().split('\n').slice(1)) {
-    const [, local, remote, state, queues, , , , , inode] = line.trim().split(/\s+/);
-    const waiting = Number.parseInt(queues?.split(':')[1] ?? '0', 16);
-    const isOurs = own.has(inode ?? '') && Number.parseInt(remote?.split(':')[1] ?? '0', 16) === port;
-    if (isOurs && waiting > 0) found.push(`${local} state ${state}: ${waiting} bytes wait`);
-  }
-  return found;
+  return table
+    .trim()
+    .split('\n')
+    .slice(1)
+    .flatMap(line => {
+      const [, local = '', remote, state = '', queues, , , , , inode = ''] = line.trim().split(/\s+/);
+      const number = (pair: string | undefined) => Number.parseInt(pair?.split(':')[1] ?? '0', 16);
+      return own.has(inode) ? [{ local, port: number(remote), state, waiting: number(queues) }] : [];
+    });
 }
 
 async function socketsOf(pid: number | 'self'): Promise<Set<string>> {

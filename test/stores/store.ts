@@ -26,6 +26,8 @@ export interface S3Server {
   readonly kmsKey?: string;
   /** Makes a role that the server's user may assume, and that may do everything. Resolves to its ARN. */
   role?(name: string): Promise<string>;
+  /** Resolves when it works on nothing any more, also not for a client that is gone. Absent where nothing is known of it. */
+  quiet?(): Promise<void>;
   /** What the server itself keeps for a bucket beside what S3 shows, and should not when nothing is in it. */
   hidden?(bucket: string): Promise<string[]>;
 }

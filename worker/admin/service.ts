@@ -1,22 +1,29 @@
 /** The service of admin.proto: one file for each group of calls, all validated at the edge. */
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
-import type { Namespaces } from '../../lib/metadata/namespaces.js';
-import type { Workers } from '../../lib/metadata/workers.js';
+import type { Database } from '../../lib/metadata/database.js';
+import type { Mode } from '../../lib/metadata/mode.js';
+import type { MetadataSettings } from '../../lib/metadata/settings.js';
 import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.js';
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { mapped } from './errors.js';
+import { locationHandlers } from './locations.js';
 import { settingsHandlers } from './settings.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
+  readonly db: Database;
+  /** Of FEATURE_STORAGE_REPLICATION, among others. */
+  readonly settings: MetadataSettings;
   readonly locations: Locations;
-  readonly namespaces: Namespaces;
-  readonly workers: Workers;
-  /** FEATURE_STORAGE_REPLICATION. */
-  readonly replicate: boolean;
+  /** What this worker's configuration says of the mode. */
+  readonly configuredMode: Mode;
+  /** Called when copies may have been queued, or may be made at once. */
+  readonly onQueued: () => void;
+  /** Aborts when this worker ends: streams end then, and their callers go on at another worker. */
+  readonly ending: AbortSignal;
   readonly log: Logger;
 }
 
@@ -28,20 +35,25 @@ export interface AdminParts extends AdminOptions {
 /** The makers of handlers (lib/rpc/handler.ts), with the database's errors mapped. */
 export type AdminMake = ReturnType<typeof makers>;
 
-function makers(log: Logger) {
+/** A stream's signal also aborts when this worker ends; what it throws then tells the caller to go on elsewhere. */
+function makers({ log, ending }: AdminOptions) {
   const make = handlers(log);
   return {
     unary: <Request, Response>(handle: (request: Request, context: HandlerContext) => Promise<Response>) =>
-      make.unary<Request, Response>((request, context) => mapped(() => handle(request, context))),
+      make.unary<Request, Response>((request, context) => mapped(() => handle(request, context), ending)),
     serverStream: <Request, Response>(
       handle: (request: Request, send: Send<Response>, context: HandlerContext) => Promise<void>,
-    ) => make.serverStream<Request, Response>((request, send, context) => mapped(() => handle(request, send, context))),
+    ) =>
+      make.serverStream<Request, Response>((request, send, context) => {
+        const signal = AbortSignal.any([context.signal, ending]);
+        return mapped(() => handle(request, send, { ...context, signal }), ending);
+      }),
   };
 }
 
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
-  const parts: AdminParts = { ...options, make: makers(options.log) };
-  const implementation: Partial<AdminHandlers> = { ...settingsHandlers(parts) };
+  const parts: AdminParts = { ...options, make: makers(options) };
+  const implementation: Partial<AdminHandlers> = { ...locationHandlers(parts), ...settingsHandlers(parts) };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }

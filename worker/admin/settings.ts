@@ -1,13 +1,42 @@
 /** PauseLocation, ResumeLocation, SetLimits, SetNamespaceLocations: what is kept in the database, and in force within seconds. */
+import { Namespaces } from '../../lib/metadata/namespaces.js';
+import { Workers } from '../../lib/metadata/workers.js';
 import { fail } from '../../lib/rpc/errors.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import type { PauseLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/PauseLocationRequest.js';
+import type { PauseLocationResponse } from '../../proto/generated/entrepot/admin/v1/PauseLocationResponse.js';
+import type { ResumeLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/ResumeLocationRequest.js';
+import type { ResumeLocationResponse } from '../../proto/generated/entrepot/admin/v1/ResumeLocationResponse.js';
 import type { SetLimitsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetLimitsRequest.js';
 import type { SetLimitsResponse } from '../../proto/generated/entrepot/admin/v1/SetLimitsResponse.js';
+import type { SetNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsRequest.js';
+import type { SetNamespaceLocationsResponse } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsResponse.js';
 import type { AdminParts } from './service.js';
-import { asGiven, asLimit } from './validate.js';
+import { asGiven, asLimit, asNamespace } from './validate.js';
 
-export function settingsHandlers({ make, workers }: AdminParts): Pick<AdminHandlers, 'SetLimits'> {
+type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations';
+
+export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): Pick<AdminHandlers, Calls> {
+  const workers = new Workers(db);
+  const namespaces = new Namespaces(db, settings);
+
+  async function pause(name: string, paused: boolean): Promise<void> {
+    const location = asGiven('location', name);
+    if (!(await workers.setPaused(location, paused))) throw fail.locationUnknown(location);
+    onQueued();
+  }
+
   return {
+    PauseLocation: make.unary<PauseLocationRequest__Output, PauseLocationResponse>(async ({ location }) => {
+      await pause(location, true);
+      return {};
+    }),
+
+    ResumeLocation: make.unary<ResumeLocationRequest__Output, ResumeLocationResponse>(async ({ location }) => {
+      await pause(location, false);
+      return {};
+    }),
+
     SetLimits: make.unary<SetLimitsRequest__Output, SetLimitsResponse>(async request => {
       const location = asGiven('location', request.location);
       const limits = {
@@ -17,5 +46,18 @@ export function settingsHandlers({ make, workers }: AdminParts): Pick<AdminHandl
       if (!(await workers.setLimits(location, limits))) throw fail.locationUnknown(location);
       return {};
     }),
+
+    SetNamespaceLocations: make.unary<SetNamespaceLocationsRequest__Output, SetNamespaceLocationsResponse>(
+      async ({ namespace, locations, replace }) => {
+        const name = asNamespace('namespace', namespace);
+        if (replace && locations.length === 0) {
+          throw fail.malformed('locations must name one at least if they replace the default ones');
+        }
+        const [unknown] = await namespaces.setLocations(name, { locations, replace });
+        if (unknown !== undefined) throw fail.locationUnknown(unknown);
+        onQueued();
+        return {};
+      },
+    ),
   };
 }

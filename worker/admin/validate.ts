@@ -1,5 +1,6 @@
 /** What callers of the Admin service send, checked. Everything here throws `fail.malformed`, which names the field. */
 import { type Digest, parseDigest } from '../../lib/oci/digest.js';
+import { parseRepository } from '../../lib/oci/name.js';
 import { asSize } from '../../lib/oci/size.js';
 import { fail } from '../../lib/rpc/errors.js';
 
@@ -13,6 +14,14 @@ export function asDigest(field: string, value: string): Digest {
   const digest = parseDigest(value);
   if (!digest) throw fail.malformed(`${field} is not a digest: ${shown(value)}`);
   return digest;
+}
+
+/** A namespace: the first component of a repository's name. */
+export function asNamespace(field: string, value: string): string {
+  if (parseRepository(value) === undefined || value.includes('/')) {
+    throw fail.malformed(`${field} is not a namespace, the first component of a repository's name: ${shown(value)}`);
+  }
+  return value;
 }
 
 /** A whole number, 0 or more; 0 stands for "none", and is undefined. */

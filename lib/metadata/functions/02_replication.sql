@@ -43,7 +43,8 @@ begin
   perform hold_requirements(true);
   delete from replicationgap;
   if found then
-    insert into requeue default values;
+    -- These requirements are not new.
+    insert into requeue (since) values (0);
   end if;
 end $$;
 
@@ -103,11 +104,12 @@ end $$;
 
 -- Says where a namespace's blobs must be: in these locations beside the default ones, or instead of them. None, beside:
 -- the namespace has no locations of its own any more. Answers the names that no location has, and does nothing if there
--- are any; p_replace needs one location at least.
+-- are any; p_replace needs one location at least, and none may be one that is being removed.
 create or replace function set_namespace_locations(p_namespace text, p_names text[], p_replace boolean, p_replicate boolean)
 returns text[] language plpgsql as $$
 declare
   namespace_id integer;
+  closed text;
   unknown text[] := array(select distinct n from unnest(p_names) n
                            where not exists (select from imagestoragelocation where name = n) order by n);
 begin
@@ -120,6 +122,11 @@ begin
   insert into "user" (username, organization) values (p_namespace, true) on conflict do nothing;
   select id into strict namespace_id from "user" where username = p_namespace;
   perform hold_requirements(true);
+  select l.name into closed from imagestoragelocation l
+   where l.name = any (p_names) and l.id not in (select id from activelocation) order by l.name limit 1;
+  if found then
+    raise exception 'the location % is being removed: no namespace can be kept there', closed using errcode = 'EN001';
+  end if;
   delete from userregion where user_id = namespace_id;
   insert into userregion (user_id, location_id)
     select namespace_id, id from imagestoragelocation where name = any (p_names);
@@ -186,6 +193,10 @@ begin
                       where p.storage_id = n.blob_id and p.location_id = n.location_id and p.verified_at is not null)
    order by n.blob_id, n.location_id
   on conflict (storage_id, location_id) do nothing;
+  -- What somebody has pushed since, and so queued before this, was required earlier.
+  update replication r set since = todo.since
+    from (select id from replication where storage_id = any (blobs) and since > todo.since order by id for update) later
+   where r.id = later.id;
   perform require_rescued(blobs, todo.since);
   update requeue set after_blob = blobs[cardinality(blobs)] where id = todo.id;
   return true;

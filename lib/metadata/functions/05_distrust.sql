@@ -2,14 +2,17 @@
 -- is wanted again, in one transaction; the last one stays, since a damaged copy may still be all there is, but it no
 -- longer counts as verified, and is wanted again in case another copy turns up. Answers whether the copy will be made anew.
 -- Either way the requirement is not a new one: it was there before, and counts for those who watch.
+-- A push that relies on this copy, and a change of the requirements, come before this as a whole or after it: otherwise
+-- the last copy could become required, and unverified, and nobody would know that one is wanted.
 create or replace function distrust_placement(p_digest text, p_location text, p_reason text) returns boolean language plpgsql as $$
 declare
   blob bigint;
   place integer;
   is_last boolean;
 begin
-  -- Against another transaction that distrusts another copy of the same blob at the same time.
-  select id into blob from imagestorage where content_checksum = p_digest for no key update;
+  perform hold_requirements(false);
+  -- Also against another transaction that distrusts another copy of the same blob at the same time.
+  select id into blob from imagestorage where content_checksum = p_digest for update;
   select id into place from imagestoragelocation where name = p_location;
   if blob is null or place is null then
     return false;

@@ -1,7 +1,7 @@
 /** Where other processes reach one that listens here, if nobody says otherwise. */
 import { hostname } from 'node:os';
-import type { Address } from '../lib/config/config.js';
-import { formatAddress } from '../lib/rpc/server.js';
+import type { Address } from '../config/config.js';
+import { formatAddress } from './server.js';
 
 const ALL_ADDRESSES: readonly string[] = ['0.0.0.0', '::'];
 

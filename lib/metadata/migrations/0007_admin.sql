@@ -1,0 +1,5 @@
+-- What is required and missing, in the order in which it became so; what is only to be rescued is not looked at.
+drop index replication_since;
+create index replication_since on replication (since) include (location_id) where not rescue;
+drop index replication_location_id_created_at_idx;
+create index replication_oldest on replication (location_id, created_at) where not rescue;
