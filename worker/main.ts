@@ -8,7 +8,7 @@ import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
 import { configuredMode } from '../lib/metadata/mode.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
 import { Presence } from '../lib/metadata/presence.js';
 import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Replication } from '../lib/metadata/replication.js';
@@ -48,9 +48,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
-  const locations = new Locations({ ...config, identify: places.identify, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, log });
   const metrics = new Metrics();
   const crossings = new Crossings();
   const asking = new Asking({
@@ -85,7 +85,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       id,
       address,
       locations: config.replication ? config.workerLocations : [],
-      knows: config.replication ? config.locations.map(location => location.name) : [],
+      knows: config.replication ? configured.map(location => location.name) : [],
     },
     onChange: () => replicator.wake(),
     metrics,

@@ -10,6 +10,7 @@ import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { mapped } from './errors.js';
 import { locationHandlers } from './locations.js';
+import { removeHandlers } from './remove.js';
 import { settingsHandlers } from './settings.js';
 
 /** What the service is made of. */
@@ -54,6 +55,10 @@ function makers({ log, ending }: AdminOptions) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
-  const implementation: Partial<AdminHandlers> = { ...locationHandlers(parts), ...settingsHandlers(parts) };
+  const implementation: Partial<AdminHandlers> = {
+    ...locationHandlers(parts),
+    ...removeHandlers(parts),
+    ...settingsHandlers(parts),
+  };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }

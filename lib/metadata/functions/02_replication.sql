@@ -79,13 +79,13 @@ begin
   perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
--- Says where every blob must be. Does nothing if that is how it is already. p_replicate false:
--- replication is switched off, and nothing is queued.
+-- Says where every blob must be. Does nothing if that is how it is already, or if none of them is a location: they were
+-- all removed since that configuration was written. p_replicate false: replication is switched off, and nothing is queued.
 create or replace function set_default_locations(p_names text[], p_replicate boolean) returns void language plpgsql as $$
 declare
   wanted integer[] := array(select id from imagestoragelocation where name = any (p_names) order by id);
 begin
-  if wanted = array(select location_id from defaultlocation order by location_id) then
+  if cardinality(wanted) = 0 or wanted = array(select location_id from defaultlocation order by location_id) then
     return;
   end if;
   perform hold_requirements(true);
