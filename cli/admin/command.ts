@@ -18,6 +18,8 @@ export interface Call {
 export interface AdminCommand extends Omit<Command, 'run'> {
   /** When the exit status is 0, and 1. The others are the same for all commands. */
   readonly exits: { readonly 0: string; readonly 1: string };
+  /** What is said when somebody ends the command. */
+  readonly ended?: string;
   /** Throws a UsageError for what is wrong with the arguments, before anybody is asked. */
   check?(given: Given): void;
   /** Does it; resolves to the exit status. */
@@ -51,10 +53,14 @@ export function adminCommand(own: AdminCommand): Command {
       const screen = new Screen(io.stdout, given.json === true);
       // Only now: nobody who asks for help is to wait for all of gRPC.
       const { withAdmin } = await import('./session.js');
-      return withAdmin({ given, io, screen }, (admin, signal) => own.run({ admin, given, screen, io, signal }));
+      return withAdmin({ given, io, screen, ended: own.ended ?? ENDED }, (admin, signal) =>
+        own.run({ admin, given, screen, io, signal }),
+      );
     },
   };
 }
+
+const ENDED = 'Nothing is left half-done; the same command can be run again.';
 
 const COMMON_EXITS = `2 the command was called wrongly, 3 no worker could be asked, ${EXIT.interrupted} ended by Ctrl-C.`;
 

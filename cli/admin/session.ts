@@ -18,15 +18,17 @@ interface SessionOptions {
   readonly given: Given;
   readonly io: Io;
   readonly screen: Screen;
+  /** What is said when somebody ends the command. */
+  readonly ended: string;
 }
 
 /** Runs `work` with a worker that answers. Throws a Failure; with `--json` it is told as an object, too. */
 export async function withAdmin(
-  { given, io, screen }: SessionOptions,
+  { given, io, screen, ended }: SessionOptions,
   work: (admin: Admin, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   const addresses = addressesOf(given, io);
-  const interruption = new Interruption();
+  const interruption = new Interruption(ended);
   let admin: Admin | undefined;
   try {
     admin = await findWorker(addresses, interruption.signal);
@@ -106,11 +108,13 @@ function failureOf(error: unknown, address: string | undefined): unknown {
 
 /** Ctrl-C and SIGTERM: the first one ends the call, a second one the process. */
 class Interruption {
+  readonly #ended: string;
   readonly #controller = new AbortController();
   /** What the command has failed with, if it was ended. */
   failure: Failure | undefined;
 
-  constructor() {
+  constructor(ended: string) {
+    this.#ended = ended;
     process.once('SIGINT', this.#onSigint);
     process.once('SIGTERM', this.#onSigterm);
   }
@@ -128,7 +132,7 @@ class Interruption {
   readonly #onSigterm = () => this.#end(EXIT.terminated);
 
   #end(exit: number): void {
-    this.failure = new Failure(exit, 'ended. Nothing is left half-done; the same command can be run again.');
+    this.failure = new Failure(exit, `ended. ${this.#ended}`);
     this.#controller.abort();
   }
 }

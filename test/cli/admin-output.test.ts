@@ -145,7 +145,7 @@ test('removelocation: asks with the words of Quay, and does nothing without a ye
     { event: 'deletedLocation', location: 'eustorage' },
   ]);
   assert.equal(script.requests.at(-1), {
-    ...{ location: 'eustorage', confirm: 'eustorage', dryRun: false, force: false, deleteObjects: true },
+    ...{ location: 'eustorage', confirm: 'eustorage', dryRun: false, force: false, deleteObjects: true, giveUp: false },
   });
 });
 
@@ -167,8 +167,8 @@ test('removelocation: a refusal in the words of the service; with --force, what 
   server.script = { RemoveLocation: script.handler };
   const { status, stdout } = await ask(['removelocation', 'eustorage', '--force'], { input: 'n\n' });
   assert.is(status, 1);
-  assert.ok(stdout.indexOf(`Breaks demo/hello:1: ${DIGEST}`) < stdout.indexOf(WARNING), stdout);
-  assert.match(stdout, 'Would delete location eustorage: 1 image would lose a blob');
+  assert.ok(stdout.indexOf(`Would break demo/hello:1, unless ${DIGEST}`) < stdout.indexOf(WARNING), stdout);
+  assert.match(stdout, 'Would delete location eustorage, and may break 1 image');
   assert.equal(
     script.requests.map(({ dryRun, confirm }) => [dryRun, confirm]),
     [[true, '']],
