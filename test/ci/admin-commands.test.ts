@@ -1,0 +1,145 @@
+/** Every command of `entrepot` that asks the Admin service, on a running registry of two regions with a third location. */
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { parse } from 'yaml';
+import { type EntrepotOptions, startEntrepot } from '../support/entrepot.js';
+import { type OciClient, ociClient } from '../support/oci-client.js';
+import { freePort } from '../support/ports.js';
+import { startRedis } from '../support/redis.js';
+import { Regions } from '../support/regions.js';
+import { atEnd, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/tmp.js';
+import { until } from '../support/wait.js';
+
+const test = suite('the commands, on a running registry', { needs: ['script', 'redis-server'], timeoutMs: 60_000 });
+
+let regions: Regions;
+let us: OciClient;
+let env: Record<string, string>;
+
+test.before(async () => {
+  const storage = await temporaryFolder('storage');
+  const redisPort = await freePort();
+  await startRedis(redisPort);
+  const region = (name: string, runs: readonly ('worker' | 'gateway')[]) => ({
+    ...{ name, runs },
+    storage: ['LocalStorage', { storage_path: join(storage, name) }] as const,
+  });
+  regions = await Regions.start([region('us', ['worker', 'gateway']), region('eu', ['worker']), region('ap', [])], {
+    DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: ['usstorage', 'eustorage'],
+    USER_EVENTS_REDIS: { host: '127.0.0.1', port: redisPort },
+  });
+  env = await regions.environment('gateway', 'us');
+  us = ociClient(regions.gateway('us'));
+  atEnd(() => us.close());
+});
+
+/** Runs a command in a gateway's environment, to its end. */
+function entrepot(args: readonly string[], options: Partial<EntrepotOptions> = {}) {
+  return startEntrepot(args, { env, ...options }).ended;
+}
+
+/** Runs a command that must go well; returns its lines. */
+async function done(args: readonly string[], options: Partial<EntrepotOptions> = {}): Promise<readonly string[]> {
+  const { status, stdout, stderr, lines } = await entrepot(args, options);
+  assert.is(status, 0, `${args.join(' ')}:\n${stdout}${stderr}`);
+  return lines;
+}
+
+test('found from the environment of any process: a worker, a gateway, a storage-proxy', async () => {
+  for (const role of ['worker', 'gateway', 'storage-proxy'] as const) {
+    const lines = await done(['status'], { env: await regions.environment(role, 'eu') });
+    assert.match(lines[0] ?? '', /^LOCATION +ENGINE +STATE/);
+    assert.match(lines.join('\n'), /^eustorage +LocalStorage +active +ok /m);
+    assert.match(lines.join('\n'), /^apstorage \(not default\) +LocalStorage +active +ok /m);
+  }
+});
+
+test('namespace, pause, limits, status, resume', async () => {
+  await done(['namespace', 'demo', '--locations', 'apstorage']);
+  await done(['pause', 'eustorage']);
+  await done(['limits', 'eustorage', '--concurrency', '4', '--bytes-per-second', '500M']);
+  await us.pushImage('demo/hello', '1', [randomBytes(3_000_000), randomBytes(1_000)]);
+  const behind = await entrepot(['status']);
+  assert.is(behind.status, 1);
+  assert.match(behind.stdout, /^eustorage +LocalStorage +active, paused +ok .* 4 at a time, 500 MiB\/s /m);
+  assert.match(behind.lines.at(-1) ?? '', /^Not in sync: /);
+
+  await done(['limits', 'eustorage', '--concurrency', '0', '--bytes-per-second', '0']);
+  await done(['resume', 'eustorage']);
+  assert.ok(await until(async () => (await entrepot(['status'])).status === 0, 20_000));
+});
+
+test('mode: pushes are refused, and taken again', async () => {
+  await done(['mode', 'no-pushes', '--reason', 'moving']);
+  const push = () => us.request('POST', '/v2/demo/mode/blobs/uploads/');
+  assert.ok(await until(async () => (await push()).status !== 202, 10_000));
+  assert.match((await push()).body.toString(), 'moving');
+  assert.match((await done(['status'])).join('\n'), /The registry takes no pushes \(moving\)/);
+  await done(['mode', 'normal']);
+  assert.ok(await until(async () => (await push()).status === 202, 10_000));
+});
+
+test('removelocation: asks, refuses a default location, removes another one, with bars in a terminal', async () => {
+  const refused = await entrepot(['removelocation', 'eustorage'], { input: 'y\n' });
+  assert.is(refused.status, 1);
+  assert.match(refused.stderr, /DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS/);
+  assert.is((await entrepot(['removelocation', 'apstorage'], { input: 'n\n' })).status, 1);
+  assert.match(
+    (await done(['removelocation', 'apstorage', '--dry-run'])).join('\n'),
+    'Would delete location apstorage',
+  );
+
+  const { status, stdout } = await entrepot(['removelocation', 'apstorage', '--yes'], { terminal: true });
+  assert.is(status, 0, stdout);
+  assert.match(stdout, /drain +\[[#.]+\]/);
+  assert.match(stdout, /Deleted placement [0-9]+\r?\n/);
+  assert.match(stdout, /Deleted location apstorage\r?\n$/);
+  assert.not.match((await done(['status'])).join('\n'), 'apstorage');
+  assert.is((await entrepot(['pause', 'apstorage'])).status, 1);
+});
+
+test('Ctrl-C: 130, and nothing is half-done', async () => {
+  const running = startEntrepot(['status', '--watch'], { env });
+  assert.ok(await until(() => running.output().includes('LOCATION'), 10_000));
+  running.kill('SIGINT');
+  const { status, stderr } = await running.ended;
+  assert.is(status, 130);
+  assert.match(stderr, 'Nothing is left half-done');
+});
+
+test('config check --live: what is there, and all that is not, by key', async () => {
+  const good = await done(['config', 'check', '--live', '--role', 'worker']);
+  for (const expected of [
+    /database +PostgreSQL [0-9]/,
+    /LISTEN +notifications arrive/,
+    /Redis +[0-9.]+ answers/,
+    /worker +127\.0\.0\.1:[0-9]+ answers/,
+  ])
+    assert.match(good.join('\n'), expected);
+  assert.match(good.join('\n'), /^ {2}eustorage +127\.0\.0\.1:[0-9]+: LocalStorage, [0-9.]+; reads and writes$/m);
+
+  const { ENTREPOT_LOCATIONS: locations } = parse(await readFile(env.ENTREPOT_CONFIG ?? '', 'utf8')) as {
+    ENTREPOT_LOCATIONS: Record<string, unknown>;
+  };
+  const mistaken = {
+    ...locations,
+    usstorage: { nodes: ['127.0.0.1:1'] },
+    apstorage: locations.eustorage,
+    eustorage: locations.usstorage,
+  };
+  const wrong = await entrepot(['config', 'check', '--live', '--role', 'worker'], {
+    env: { ...env, ENTREPOT_LOCATIONS: JSON.stringify(mistaken) },
+  });
+  assert.is(wrong.status, 1);
+  assert.match(wrong.stderr, /^.*config\.yaml: 3 problems$/m);
+  assert.match(wrong.stderr, /ENTREPOT_LOCATIONS\.usstorage\.nodes\[0\]: the node at 127\.0\.0\.1:1 does not answer: /);
+  assert.match(
+    wrong.stderr,
+    /ENTREPOT_LOCATIONS\.eustorage\.nodes\[0\]: the node at .* serves usstorage, not eustorage/,
+  );
+});
+
+test.run();
