@@ -35,7 +35,7 @@ export class Events {
    * an event may be published twice, but is not lost.
    */
   async take(locations: readonly string[], limit: number): Promise<ReplicationEvent[]> {
-    const rows = await this.#db.query(`select ${COLUMNS} from take_events($1, $2) e`, [locations, limit]);
+    const rows = await this.#db.query(`select ${EVENT_COLUMNS} from take_events($1, $2) e`, [locations, limit]);
     return rows.map(asEvent).sort((a, b) => a.id - b.id);
   }
 
@@ -51,7 +51,7 @@ export class Events {
   /** Up to `limit` events after the one with the id `after`, in order. */
   async after(after: number, limit: number): Promise<ReplicationEvent[]> {
     const rows = await this.#db.query(
-      `select ${COLUMNS} from replicationevent e where id > $1 order by id limit $2`,
+      `select ${EVENT_COLUMNS} from replicationevent e where id > $1 order by id limit $2`,
       [after, limit],
       { repeatable: true },
     );
@@ -74,12 +74,13 @@ export class Events {
   }
 }
 
-const COLUMNS = `e.id, e.namespace, e.repository, e.tag, e.digest, e.location,
+/** Of an event `e`, as `asEvent` reads them. */
+export const EVENT_COLUMNS = `e.id, e.namespace, e.repository, e.tag, e.digest, e.location,
   greatest(0, floor(extract(epoch from e.completed_at - e.pushed_at) * 1000))::bigint as lag_ms,
   to_char(e.pushed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as pushed_at,
   to_char(e.completed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as completed_at`;
 
-function asEvent(row: Row): ReplicationEvent {
+export function asEvent(row: Row): ReplicationEvent {
   return {
     id: asSize(row.id),
     namespace: asText(row, 'namespace'),

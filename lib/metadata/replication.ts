@@ -89,6 +89,9 @@ export type ClaimOne =
 /** How long a claim lasts without being renewed. */
 export const JOB_LEASE_MS = 15_000;
 
+/** Copies that `retrySome` sets free in one transaction. */
+const RETRIED_AT_ONCE = 2_000;
+
 const LEASE = `next_attempt_at = now() + ${JOB_LEASE_MS} * interval '1 millisecond'`;
 
 /** Claims what `due` names, for a worker; answers the jobs. */
@@ -249,6 +252,25 @@ export class Replication {
       reason.slice(0, 1_000),
     ]);
     return row?.repaired === true;
+  }
+
+  /**
+   * Has some of the copies that failed, and wait for their next try, tried at once: to one location (by its id) or all, of
+   * one blob or all. Answers how many; 0 if there are no more.
+   */
+  async retrySome(location: number | undefined, digest: Digest | undefined): Promise<number> {
+    const rows = await this.#db.query(
+      `update replication set next_attempt_at = now()
+        where id in (
+          select id from replication
+           where last_error is not null and lease_token is null and next_attempt_at > now()
+             and ($1::integer is null or location_id = $1)
+             and ($2::text is null or storage_id = (select id from imagestorage where content_checksum = $2))
+           limit $3 for update skip locked)
+        returning id`,
+      [location ?? null, digest ?? null, RETRIED_AT_ONCE],
+    );
+    return rows.length;
   }
 
   /** Gives claims back at once, as if they had not been tried: the worker is ending. */

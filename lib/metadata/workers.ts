@@ -34,6 +34,8 @@ export interface Share {
   readonly location: string;
   /** No worker that is meant for it lives, nor has ended just now: those share it that know it. */
   readonly orphaned: boolean;
+  /** Nothing is copied to it. */
+  readonly paused: boolean;
   /** How many living workers share it. */
   readonly workers: number;
   /** This worker's place among them, from 0; undefined if it is none of them. */
@@ -75,10 +77,11 @@ export class Workers {
   /** All locations, as they are shared out now, seen from worker `id`. */
   async shares(id: string): Promise<Share[]> {
     const rows = await this.#db.query(
-      `select l.name, k.concurrency, k.bytes_per_second, o.orphaned,
+      `select l.name, k.concurrency, k.bytes_per_second, o.orphaned, coalesce(t.paused, false) as paused,
               cardinality(s.ids) as workers, array_position(s.ids, $1::uuid) - 1 as place
          from imagestoragelocation l
          left join locationlimit k on k.location_id = l.id
+         left join locationstate t on t.location_id = l.id
          cross join lateral (
            select not exists (select from worker w where w.lease_until > now() and l.name = any (w.locations)) as orphaned) o
          cross join lateral (
@@ -91,6 +94,7 @@ export class Workers {
     return rows.map(row => ({
       location: asText(row, 'name'),
       orphaned: row.orphaned === true,
+      paused: row.paused === true,
       workers: asSize(row.workers),
       place: optional(row, 'place', asNumber),
       limits: {

@@ -125,7 +125,7 @@ test('5,000 small blobs wait for at most ten round trips', async () => {
   const replicator = new Replicator({
     replication: link.far(metadata.replication),
     locations,
-    roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
+    roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }], paused: [] },
     concurrency: 8,
     crossings,
     metrics: new Metrics(),

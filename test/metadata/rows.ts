@@ -97,6 +97,16 @@ export async function requeued(m: Metadata): Promise<void> {
   while (await m.requeue.some()) {}
 }
 
+/** Makes the database as it was before the first push: three locations in use, two of them default ones. */
+export async function emptied(m: Metadata): Promise<void> {
+  await m.db.query(
+    'truncate imagestorage, imagestorageplacement, replication, requeue, replicationgap, locationcount, "user" cascade',
+  );
+  await m.db.query(`update locationstate set state = 'active', paused = false`);
+  await m.places.setDefaults(['usstorage', 'eustorage'], true);
+  await requeued(m);
+}
+
 /** A connection of its own, for transactions that a test holds open; closed at the end of the suite. */
 export async function session(m: Metadata): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: m.url });

@@ -246,7 +246,7 @@ test('no more batches of small blobs run at a time than there are slots, and tho
         metrics: new Metrics(),
         log: quiet,
       },
-      roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }] },
+      roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }], paused: [] },
     });
   const first = run();
   while (most === 0) await sleep(5);

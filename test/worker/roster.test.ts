@@ -50,6 +50,16 @@ function enrol(
 const names = ({ roster }: Enrolled) => roster.targets.map(target => target.name).sort();
 const part = ({ roster }: Enrolled) => roster.targets.find(target => target.name === 'eustorage');
 
+test("a location that is paused is nobody's target, until it is resumed", async () => {
+  await using one = enrol(ALL);
+  const workers = new Workers(m.db);
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage', 5_000));
+  await workers.setPaused('eustorage', true);
+  assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 5_000));
+  await workers.setPaused('eustorage', false);
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 5_000));
+});
+
 test('limits are shared out, whole, and in force within 5 seconds', async () => {
   await using one = enrol(['eustorage'], {});
   await using two = enrol(['eustorage'], {});

@@ -9,7 +9,7 @@ export async function mapped<T>(work: () => Promise<T>, ending: AbortSignal): Pr
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw fail.databaseUnavailable(error);
     if (error instanceof LocationClosed) throw fail.refused(error.message);
-    if (ending.aborted && isCancelled(error)) throw fail.draining();
+    if (isCancelled(error)) throw ending.aborted ? fail.draining() : fail.cancelled();
     throw error;
   }
 }

@@ -8,10 +8,16 @@ import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
+import { eventHandlers } from './events.js';
+import { imageHandlers } from './image.js';
 import { locationHandlers } from './locations.js';
+import { modeHandlers } from './mode.js';
 import { removeHandlers } from './remove.js';
+import { retryHandlers } from './retry.js';
 import { settingsHandlers } from './settings.js';
+import { watchHandlers } from './watch.js';
 
 /** What the service is made of. */
 export interface AdminOptions {
@@ -57,8 +63,14 @@ export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
   const implementation: Partial<AdminHandlers> = {
     ...locationHandlers(parts),
-    ...removeHandlers(parts),
+    ...backfillHandlers(parts),
+    ...watchHandlers(parts),
+    ...imageHandlers(parts),
+    ...eventHandlers(parts),
+    ...retryHandlers(parts),
     ...settingsHandlers(parts),
+    ...modeHandlers(parts),
+    ...removeHandlers(parts),
   };
   return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
 }

@@ -1,6 +1,8 @@
 /** What callers of the Admin service send, checked. Everything here throws `fail.malformed`, which names the field. */
+
+import type { Reference } from '../../lib/metadata/manifests.js';
 import { type Digest, parseDigest } from '../../lib/oci/digest.js';
-import { parseRepository } from '../../lib/oci/name.js';
+import { parseRepository, parseTag, type RepositoryName } from '../../lib/oci/name.js';
 import { asSize } from '../../lib/oci/size.js';
 import { fail } from '../../lib/rpc/errors.js';
 
@@ -22,6 +24,28 @@ export function asNamespace(field: string, value: string): string {
     throw fail.malformed(`${field} is not a namespace, the first component of a repository's name: ${shown(value)}`);
   }
   return value;
+}
+
+export function asRepository(field: string, value: string): RepositoryName {
+  const repository = parseRepository(value);
+  if (!repository) throw fail.malformed(`${field} is not a repository's name: ${shown(value)}`);
+  return repository;
+}
+
+/** A tag or a digest. */
+export function asReference(field: string, value: string): Reference {
+  if (value.includes(':')) return { digest: asDigest(field, value) };
+  const tag = parseTag(value);
+  if (!tag) throw fail.malformed(`${field} is neither a tag nor a digest: ${shown(value)}`);
+  return { tag };
+}
+
+const LONGEST_REMARK = 500;
+
+/** A text for people, of one line. May be empty. */
+export function asRemark(field: string, value: string): string {
+  if (value.length <= LONGEST_REMARK && !/\p{Cc}/u.test(value)) return value;
+  throw fail.malformed(`${field} must be one line of ${LONGEST_REMARK} characters at most: ${shown(value)}`);
 }
 
 /** A whole number, 0 or more; 0 stands for "none", and is undefined. */

@@ -6,9 +6,12 @@ import type { Logger } from 'pino';
 import type { Job, Replication } from '../../lib/metadata/replication.js';
 import { JOB_LEASE_MS } from '../../lib/metadata/replication.js';
 
+/** Why a copy was given up whose target was paused: it is nobody's fault, and goes on where it stopped. */
+export const PAUSED = new Error('the location is paused');
+
 /** A job that this worker holds a claim on. */
 export interface HeldJob extends Job {
-  /** Aborts when the claim is lost, or the worker ends. */
+  /** Aborts when the claim is lost, the worker ends, or the target is paused (PAUSED). */
   readonly signal: AbortSignal;
 }
 
@@ -36,6 +39,11 @@ export class Leases {
   /** The job is over, however it ended. */
   drop(job: Job): void {
     if (this.#held.get(job.id)?.job.token === job.token) this.#held.delete(job.id);
+  }
+
+  /** Cancels the copies to these locations: they are paused. */
+  pause(targets: readonly string[]): void {
+    for (const { job, controller } of this.#held.values()) if (targets.includes(job.target)) controller.abort(PAUSED);
   }
 
   /** Cancels every copy that is still running. */

@@ -5,7 +5,7 @@ import type { Replication } from '../../lib/metadata/replication.js';
 import { type Metrics, sizeClass } from '../../lib/telemetry/metrics.js';
 import { retryDelayMs } from './backoff.js';
 import type { Outcome } from './batch.js';
-import type { HeldJob, Leases } from './leases.js';
+import { type HeldJob, type Leases, PAUSED } from './leases.js';
 
 /** What could not be copied because a location is away is not claimed again before it is back; soon after, it is. */
 const AWAY_DELAY_MS = 1_000;
@@ -35,7 +35,7 @@ export class Outcomes {
       for (const { job, error, damaged } of outcomes) {
         const mended = await this.#distrust(job, damaged);
         if (error === undefined) continue;
-        if (ending.aborted) await replication.giveBack([job]);
+        if (ending.aborted || job.signal.reason === PAUSED) await replication.giveBack([job]);
         else if (!job.signal.aborted) await this.#postpone(job, error, mended);
       }
     } finally {

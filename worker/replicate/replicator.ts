@@ -30,8 +30,8 @@ const SHORTEST_SLEEP_MS = 20;
 export interface ReplicatorOptions {
   readonly replication: Replication;
   readonly locations: Locations;
-  /** The locations that this worker copies to now (roster.ts). */
-  readonly roster: { readonly targets: readonly Target[] };
+  /** The locations that this worker copies to now, and those that nobody copies to (roster.ts). */
+  readonly roster: { readonly targets: readonly Target[]; readonly paused: readonly string[] };
   /** How many large blobs, and how many batches of small ones, are copied at a time from one location to another. */
   readonly concurrency: number;
   /** Where the bytes of copies can be followed on their way. */
@@ -110,6 +110,7 @@ export class Replicator {
       let sleepMs = POLL_MS;
       try {
         const usable = this.#usable();
+        this.#leases.pause(this.#options.roster.paused);
         await this.#giveBackStranded(usable);
         if (await this.#claimSome(usable)) continue;
         sleepMs = await this.#untilNextMs();

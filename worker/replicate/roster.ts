@@ -3,7 +3,7 @@
  *
  * All workers say in the database that they live, and read there how the locations are shared out. A location whose
  * workers are all gone is shared by every worker that knows it, until one of its own is back. Limits are a location's,
- * over all workers: each takes its part of them.
+ * over all workers: each takes its part of them. Nothing is copied to a location that is paused.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -42,6 +42,7 @@ export class Roster {
   readonly #takenOver = new Set<string>();
   readonly #running: Promise<void>;
   #targets: readonly Target[] = [];
+  #paused: readonly string[] = [];
 
   constructor(options: RosterOptions) {
     this.#options = options;
@@ -51,6 +52,11 @@ export class Roster {
   /** Empty until the database has been asked for the first time. */
   get targets(): readonly Target[] {
     return this.#targets;
+  }
+
+  /** The locations that are paused: also a copy that runs is given up. */
+  get paused(): readonly string[] {
+    return this.#paused;
   }
 
   /** Says that this worker ends. To be called when it has given its claims back. */
@@ -83,9 +89,10 @@ export class Roster {
     const { workers, self, onChange } = this.#options;
     await workers.announce(self);
     const shares = await workers.shares(self.id);
-    const before = describe(this.#targets);
-    this.#targets = shares.filter(share => this.#isMine(share)).map(share => this.#targetOf(share));
-    if (describe(this.#targets) !== before) onChange();
+    const before = describe(this.#targets, this.#paused);
+    this.#paused = shares.filter(share => share.paused).map(share => share.location);
+    this.#targets = shares.filter(share => this.#isMine(share) && !share.paused).map(share => this.#targetOf(share));
+    if (describe(this.#targets, this.#paused) !== before) onChange();
   }
 
   #isMine(share: Share): boolean {
@@ -122,6 +129,6 @@ function partOf(whole: number, workers: number, place: number): number {
   return Math.floor(whole / workers) + (place < whole % workers ? 1 : 0);
 }
 
-function describe(targets: readonly Target[]): string {
-  return targets.map(({ name, slots }) => `${name} ${slots}`).join();
+function describe(targets: readonly Target[], paused: readonly string[]): string {
+  return [...targets.map(({ name, slots }) => `${name} ${slots}`), 'paused', ...paused].join();
 }

@@ -1,5 +1,6 @@
--- What is required and missing, in the order in which it became so; what is only to be rescued is not looked at.
+-- What is required and missing in a location: in the order in which it became so, and by its age. What is only to be rescued
+-- is not looked at.
 drop index replication_since;
-create index replication_since on replication (since) include (location_id) where not rescue;
+create index replication_since on replication (location_id, since) where not rescue;
 drop index replication_location_id_created_at_idx;
 create index replication_oldest on replication (location_id, created_at) where not rescue;

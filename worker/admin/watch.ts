@@ -1,0 +1,48 @@
+/** WatchReplication: streams what is still open, until nothing is that was waited for. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Names } from '../../lib/metadata/names.js';
+import { isInSync, Watch } from '../../lib/metadata/watch.js';
+import { fail } from '../../lib/rpc/errors.js';
+import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import type { WatchReplicationRequest__Output } from '../../proto/generated/entrepot/admin/v1/WatchReplicationRequest.js';
+import type { WatchReplicationResponse } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
+import type { AdminParts } from './service.js';
+import { asLimit } from './validate.js';
+
+const DEFAULT_INTERVAL_MS = 1_000;
+/** The database is asked so often, that the end is told soon; less often if it takes long to answer. */
+const POLL_MS = { least: 100, most: 1_000 };
+/** The part of the time in which the database is busy with one watcher, at the most. */
+const BUSY = 1 / 10;
+
+export function watchHandlers({ make, db, settings }: AdminParts): Pick<AdminHandlers, 'WatchReplication'> {
+  const watch = new Watch(db);
+  const names = new Names(db);
+  return {
+    WatchReplication: make.serverStream<WatchReplicationRequest__Output, WatchReplicationResponse>(
+      async ({ goal, location, intervalMs }, send, { signal }) => {
+        const interval = asLimit('interval_ms', intervalMs) ?? DEFAULT_INTERVAL_MS;
+        const poll = Math.min(Math.max(interval, POLL_MS.least), POLL_MS.most);
+        const upTo = goal === 'WATCH_GOAL_EMPTY' ? undefined : await watch.newest();
+        let saidAt = Number.NEGATIVE_INFINITY;
+        while (true) {
+          signal.throwIfAborted();
+          const askedAt = performance.now();
+          const place = location === '' ? undefined : await names.location(location);
+          if (location !== '' && place === undefined) throw fail.locationUnknown(location);
+          const open = await watch.open(upTo, place);
+          const answeredAt = performance.now();
+          const message = { locations: [...open.locations], openChanges: open.changes };
+          if (isInSync(open)) return send({ ...message, inSync: true });
+          // Nothing is copied: it would never end.
+          if (!settings.replicate) throw fail.replicationOff();
+          if (answeredAt - saidAt >= interval) {
+            await send({ ...message, inSync: false });
+            saidAt = answeredAt;
+          }
+          await sleep(Math.max(poll, (answeredAt - askedAt) / BUSY), undefined, { signal });
+        }
+      },
+    ),
+  };
+}
