@@ -24,7 +24,7 @@ export interface Patience {
   readonly stallMs: number;
 }
 
-export const PATIENCE: Patience = { lookMs: 500, idleUploadMs: 15_000, uploadsMs: 60_000, stallMs: 60_000 };
+export const PATIENCE: Patience = { lookMs: 500, idleUploadMs: 10_000, uploadsMs: 60_000, stallMs: 60_000 };
 
 export interface DrainParts {
   readonly removal: Removal;
