@@ -1,6 +1,6 @@
 /** Every command of `entrepot` that asks the Admin service, on a running registry of two regions with a third location. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
@@ -21,16 +21,22 @@ let env: Record<string, string>;
 
 test.before(async () => {
   const storage = await temporaryFolder('storage');
+  for (const name of ['us', 'eu', 'ap']) await mkdir(join(storage, name));
   const redisPort = await freePort();
   await startRedis(redisPort);
   const region = (name: string, runs: readonly ('worker' | 'gateway')[]) => ({
     ...{ name, runs },
     storage: ['LocalStorage', { storage_path: join(storage, name) }] as const,
   });
-  regions = await Regions.start([region('us', ['worker', 'gateway']), region('eu', ['worker']), region('ap', [])], {
-    DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: ['usstorage', 'eustorage'],
-    USER_EVENTS_REDIS: { host: '127.0.0.1', port: redisPort },
-  });
+  // The worker of us copies to the third location, too: nobody has to take it over first.
+  const ofBoth = { ENTREPOT_WORKER_LOCATIONS: '[usstorage, apstorage]' };
+  regions = await Regions.start(
+    [{ ...region('us', ['worker', 'gateway']), env: ofBoth }, region('eu', ['worker']), region('ap', [])],
+    {
+      DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: ['usstorage', 'eustorage'],
+      USER_EVENTS_REDIS: { host: '127.0.0.1', port: redisPort },
+    },
+  );
   env = await regions.environment('gateway', 'us');
   us = ociClient(regions.gateway('us'));
   atEnd(() => us.close());
@@ -70,6 +76,59 @@ test('namespace, pause, limits, status, resume', async () => {
   await done(['limits', 'eustorage', '--concurrency', '0', '--bytes-per-second', '0']);
   await done(['resume', 'eustorage']);
   assert.ok(await until(async () => (await entrepot(['status'])).status === 0, 20_000));
+});
+
+test('watch, image and events: what is missing, until it is there', async () => {
+  const events = startEntrepot(['events', '--new', '--location', 'eustorage', '--json'], { env });
+  await done(['pause', 'eustorage']);
+  const { digest } = await us.pushImage('demo/hello', '2', [randomBytes(2_000_000)]);
+  const lacking = await entrepot(['image', 'demo/hello:2']);
+  assert.is(lacking.status, 1);
+  assert.match(lacking.stdout, /^eustorage +yes +lacks 2 blobs$/m);
+  assert.match(lacking.stdout, /^eustorage lacks sha256:[0-9a-f]{64} \(1\.9 MiB\): paused; held by .*usstorage/m);
+
+  const [terminal, pipe] = [true, false].map(inTerminal => startEntrepot(['watch'], { env, terminal: inTerminal }));
+  assert.ok(await until(() => /eustorage +\[\.+\] +0 %/.test(terminal?.output() ?? ''), 10_000), terminal?.output());
+  assert.ok(await until(() => /^waiting for .*\(.*eustorage 2/m.test(pipe?.output() ?? ''), 10_000), pipe?.output());
+  await done(['resume', 'eustorage']);
+  for (const watching of [terminal, pipe]) {
+    const end = await watching?.ended;
+    assert.is(end?.status, 0, end?.stdout);
+    assert.match(end?.lines.at(-1) ?? '', 'In sync: every copy that was required at the call is there.');
+  }
+  assert.not.match(pipe?.output() ?? '', '[.');
+  assert.is((await done(['image', `demo/hello@${digest}`])).length, 5);
+  assert.ok(await until(() => events.output().includes(digest), 10_000), events.output());
+  const arrived = JSON.parse(events.output().trim().split('\n').at(-1) ?? '') as Record<string, unknown>;
+  assert.equal([arrived.event, arrived.repository, arrived.tag], ['arrived', 'demo/hello', '2']);
+  events.kill('SIGINT');
+  assert.is((await events.ended).status, 130);
+});
+
+test('backfillreplication and retry', async () => {
+  assert.match((await done(['retry'])).join(), '0 copies: tried again now.');
+  await done(['pause', 'eustorage']);
+  await us.pushImage('demo/hello', '3', [randomBytes(5_000)]);
+  await regions.sql('delete from replication');
+  const dry = await done([
+    'backfillreplication',
+    '--dry-run',
+    '--list',
+    '--namespace',
+    'demo',
+    '--location',
+    'eustorage',
+  ]);
+  assert.is(
+    dry.filter(line => /^Would enqueue manifest blob sha256:[0-9a-f]{64} to be replicated to eustorage$/.test(line))
+      .length,
+    2,
+  );
+  const queued = await done(['backfillreplication']);
+  assert.match(queued.join('\n'), /^eustorage +2 +0 +[0-9]+$/m);
+  assert.match((await done(['backfillreplication'])).join('\n'), /^eustorage +0 +2 +[0-9]+$/m);
+  await done(['resume', 'eustorage']);
+  await done(['watch', '--empty']);
 });
 
 test('mode: pushes are refused, and taken again', async () => {
