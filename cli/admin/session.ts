@@ -7,6 +7,7 @@ import { AdminStub } from '../../lib/rpc/proto.js';
 import { type Given, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import type { Io } from '../io.js';
+import { reasonOf } from '../output/reason.js';
 import type { Screen } from '../output/screen.js';
 import { Admin } from './admin.js';
 import { textOf } from './command.js';
@@ -69,7 +70,7 @@ async function findWorker(addresses: readonly string[], signal: AbortSignal): Pr
       failures.push(`  ${address}: is shutting down`);
     } catch (error) {
       if (signal.aborted) throw error;
-      failures.push(`  ${address}: ${error instanceof Error ? error.message : error}`);
+      failures.push(`  ${address}: ${reasonOf(error)}`);
     }
     client.close();
   }
@@ -96,7 +97,7 @@ function failureOf(error: unknown, address: string | undefined): unknown {
         EXIT.unreachable,
         reason
           ? `${message}: try again later`
-          : `the worker at ${address} does not answer any more (${message}). Nothing is left half-done: run the same command again.`,
+          : `the worker at ${address} does not answer any more (${reasonOf(error)}). Nothing is left half-done: run the same command again.`,
         reason,
       );
     case 'UNIMPLEMENTED':

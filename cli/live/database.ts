@@ -1,7 +1,8 @@
 /** Whether the database answers, and has this release's schema. */
 import type { DatabaseConfig } from '../../lib/config/config.js';
 import { canListen, type DatabaseState, inspectDatabase } from '../../lib/metadata/inspect.js';
-import { bad, type Finding, good, messageOf } from './finding.js';
+import { reasonOf } from '../output/reason.js';
+import { bad, type Finding, good } from './finding.js';
 
 export interface DatabaseLook {
   readonly findings: readonly Finding[];
@@ -26,7 +27,7 @@ async function lookAtMain(url: string): Promise<{ finding: Finding; state: Datab
         : bad('database', 'DB_URI', `${missing.join(', ')} not there yet: run "entrepot migrate"`);
     return { finding, state };
   } catch (error) {
-    return { finding: bad('database', 'DB_URI', messageOf(error)), state: undefined };
+    return { finding: bad('database', 'DB_URI', reasonOf(error)), state: undefined };
   }
 }
 
@@ -39,6 +40,6 @@ async function lookAtListen(url: string): Promise<Finding> {
       'notifications do not arrive, as through a pooler that shares sessions: name PostgreSQL itself, beside DB_URI';
     return bad('LISTEN', LISTEN_KEY, message);
   } catch (error) {
-    return bad('LISTEN', LISTEN_KEY, messageOf(error));
+    return bad('LISTEN', LISTEN_KEY, reasonOf(error));
   }
 }

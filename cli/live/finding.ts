@@ -16,9 +16,3 @@ export function good(what: string, text: string): Finding {
 export function bad(what: string, key: string, message: string): Finding {
   return { what, good: undefined, problems: [{ key, message }] };
 }
-
-export function messageOf(error: unknown): string {
-  // Of a host name with several addresses, each has failed for a reason of its own.
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join(', ');
-  return error instanceof Error ? error.message : String(error);
-}

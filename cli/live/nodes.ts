@@ -4,7 +4,8 @@ import { callUnary } from '../../lib/rpc/call.js';
 import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { askServing } from '../../lib/rpc/health.js';
 import { AdminStub, StorageStub } from '../../lib/rpc/proto.js';
-import { bad, type Finding, good, messageOf } from './finding.js';
+import { reasonOf } from '../output/reason.js';
+import { bad, type Finding, good } from './finding.js';
 
 const ANSWER_MS = 3_000;
 
@@ -38,7 +39,7 @@ async function lookAtNode(location: string, address: string, key: string, marker
     const cause = `the node at ${address} answers, but can${reads === writes ? '' : 'not'} ${cannot} what it keeps blobs in (${node.engine}) now: its log says why`;
     return bad(location, key, cause);
   } catch (error) {
-    return bad(location, key, `the node at ${address} does not answer: ${messageOf(error)}`);
+    return bad(location, key, `the node at ${address} does not answer: ${reasonOf(error)}`);
   } finally {
     stub.close();
   }
@@ -54,7 +55,7 @@ export function lookAtWorkers(addresses: readonly string[]): Promise<Finding[]> 
         if (await askServing(stub, '', ANSWER_MS)) return good('worker', `${address} answers`);
         return bad('worker', key, `the worker at ${address} is shutting down`);
       } catch (error) {
-        return bad('worker', key, `the worker at ${address} does not answer: ${messageOf(error)}`);
+        return bad('worker', key, `the worker at ${address} does not answer: ${reasonOf(error)}`);
       } finally {
         stub.close();
       }

@@ -86,7 +86,7 @@ test('nobody there: exit 3, by flag and key; several are tried in turn', async (
   const nobody = `127.0.0.1:${await freePort()}`;
   const alone = await command(['status', '--server', nobody]);
   assert.is(alone.status, 3);
-  assert.match(alone.stderr, `${nobody}: `);
+  assert.match(alone.stderr, `${nobody}: connect ECONNREFUSED ${nobody}\n`);
   assert.match(alone.stderr, /--server HOST:PORT or ENTREPOT_ADMIN_SERVERS/);
   assert.is((await command(['status', '--server', `${nobody},${server.address}`])).status, 0);
 
