@@ -95,15 +95,10 @@ class Run {
     const failed = Promise.all(load).then(() => new Promise<never>(() => {}));
     failed.catch(() => {});
     const work = Promise.all([this.#remove(withObjects), this.#kill(kills)]);
-    try {
-      await Promise.race([work, failed]);
-      await sleep(300);
-    } finally {
-      this.#stop.abort();
-      const ends = await Promise.allSettled([...load, work]);
-      const failure = ends.find(end => end.status === 'rejected');
-      if (failure) throw failure.reason;
-    }
+    const ended = Promise.race([work, failed]).then(() => sleep(300));
+    await ended.catch(() => {});
+    this.#stop.abort();
+    for (const end of await Promise.allSettled([...load, work])) if (end.status === 'rejected') throw end.reason;
     await this.#isExact();
     const seconds = Math.round((performance.now() - this.#startedAt) / 100) / 10;
     return (

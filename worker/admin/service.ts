@@ -8,6 +8,7 @@ import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import { adoptHandlers } from './adopt.js';
 import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
 import { eventHandlers } from './events.js';
@@ -17,6 +18,7 @@ import { modeHandlers } from './mode.js';
 import { removeHandlers } from './remove.js';
 import { retryHandlers } from './retry.js';
 import { settingsHandlers } from './settings.js';
+import { verifyHandlers } from './verify.js';
 import { watchHandlers } from './watch.js';
 
 /** What the service is made of. */
@@ -61,7 +63,7 @@ function makers({ log, ending }: AdminOptions) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
-  const implementation: Partial<AdminHandlers> = {
+  const implementation: AdminHandlers = {
     ...locationHandlers(parts),
     ...backfillHandlers(parts),
     ...watchHandlers(parts),
@@ -69,8 +71,10 @@ export function adminService(options: AdminOptions): Service {
     ...eventHandlers(parts),
     ...retryHandlers(parts),
     ...settingsHandlers(parts),
-    ...modeHandlers(parts),
+    ...verifyHandlers(parts),
+    ...adoptHandlers(parts),
     ...removeHandlers(parts),
+    ...modeHandlers(parts),
   };
-  return { definition: AdminStub.service, implementation: implementation as AdminHandlers, package: adminPackage };
+  return { definition: AdminStub.service, implementation, package: adminPackage };
 }
