@@ -1,12 +1,12 @@
 /** Every command of `entrepot` that asks the Admin service, on a running registry of two regions with a third location. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { command } from '../cli/admin-server.js';
 import { type EntrepotOptions, startEntrepot } from '../support/entrepot.js';
-import { type OciClient, ociClient } from '../support/oci-client.js';
+import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
 import { freePort } from '../support/ports.js';
 import { startRedis } from '../support/redis.js';
 import { Regions } from '../support/regions.js';
@@ -18,10 +18,11 @@ const test = suite('the commands, on a running registry', { needs: ['script', 'r
 
 let regions: Regions;
 let us: OciClient;
+let storage: string;
 let env: Record<string, string>;
 
 test.before(async () => {
-  const storage = await temporaryFolder('storage');
+  storage = await temporaryFolder('storage');
   for (const name of ['us', 'eu', 'ap']) await mkdir(join(storage, name));
   const redisPort = await freePort();
   await startRedis(redisPort);
@@ -63,6 +64,12 @@ async function again(args: readonly string[]): Promise<readonly string[]> {
   const { status, stdout, stderr, lines } = await command(args, { env });
   assert.is(status, 0, `${args.join(' ')}:\n${stdout}${stderr}`);
   return lines;
+}
+
+/** Where a region keeps a blob. */
+function fileOf(region: string, digest: string): string {
+  const hex = digest.replace('sha256:', '');
+  return join(storage, region, 'sha256', hex.slice(0, 2), hex);
 }
 
 test('found from the environment of any process: a worker, a gateway, a storage-proxy', async () => {
@@ -141,6 +148,28 @@ test('backfillreplication and retry', async () => {
   assert.match((await again(['backfillreplication'])).join('\n'), /^eustorage +0 +2 +[0-9]+$/m);
   await again(['resume', 'eustorage']);
   await again(['watch', '--empty']);
+});
+
+test('verify and adopt', async () => {
+  const { layers } = await us.pushImage('demo/hello', '4', [randomBytes(100_000)]);
+  await again(['watch']);
+  await rm(fileOf('eu', layers[0] ?? ''));
+  const found = await entrepot(['verify', 'eustorage', '--digest']);
+  assert.is(found.status, 1, found.stderr);
+  assert.match(found.stdout, new RegExp(`^missing ${layers[0]} \\(98 KiB\\)`, 'm'));
+  assert.match(found.lines.at(-1) ?? '', /^[0-9]+ blobs looked at \([0-9.]+ [KM]iB hashed\): 1 missing, 0 corrupt/);
+  await again(['watch']);
+  await again(['verify', 'eustorage', '--digest']);
+
+  const bytes = randomBytes(2_048);
+  const file = fileOf('eu', sha256(bytes));
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, bytes);
+  assert.match(
+    (await done(['adopt', 'eustorage'])).at(-1) ?? '',
+    /objects looked at: 1 adopted \(2\.0 KiB\), [0-9]+ known/,
+  );
+  assert.equal(await again(['adopt', 'eustorage', '--release']), ['1 blob that nobody refers to: let go of.']);
 });
 
 test('mode: pushes are refused, and taken again', async () => {
