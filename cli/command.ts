@@ -5,11 +5,18 @@ import type { Io } from './io.js';
 /** The options of a command, as node:util's parseArgs describes them, and one line of help for each. */
 export type Options = Record<
   string,
-  { readonly type: 'string' | 'boolean'; readonly short?: string; readonly help: string; readonly placeholder?: string }
+  {
+    readonly type: 'string' | 'boolean';
+    readonly short?: string;
+    readonly help: string;
+    readonly placeholder?: string;
+    /** It may be given several times: its value is a list. */
+    readonly multiple?: boolean;
+  }
 >;
 
 /** The options that were given. */
-export type Given = Readonly<Record<string, string | boolean | undefined>>;
+export type Given = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
 
 /** One command. */
 export interface Command {
@@ -34,8 +41,8 @@ export class UsageError extends Error {
 /** Reads the arguments after the command's words. Throws a UsageError. */
 export function parseOptions(command: Command, args: readonly string[]): Given {
   const options: ParseArgsConfig['options'] = { help: { type: 'boolean', short: 'h' } };
-  for (const [name, { type, short }] of Object.entries(command.options))
-    options[name] = short ? { type, short } : { type };
+  for (const [name, { type, short, multiple = false }] of Object.entries(command.options))
+    options[name] = short ? { type, short, multiple } : { type, multiple };
   let given: { readonly values: Given; readonly positionals: readonly string[] };
   try {
     const allowPositionals = command.operand !== undefined;

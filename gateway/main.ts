@@ -27,8 +27,13 @@ import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
 import { advertisedAddress } from '../lib/rpc/advertise.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress } from '../lib/rpc/server.js';
-import { Authorizer, anonymousPolicy } from './auth/authorize.js';
+import { GatewayMetrics } from '../lib/telemetry/gateway-metrics.js';
+import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { Certificates } from '../lib/tls/certificates.js';
+import { openAccess } from './auth/access.js';
+import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
 import { HttpServer } from './http/server.js';
@@ -50,6 +55,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
 
+  const metrics = new GatewayMetrics('gateway', version);
   const address = advertisedAddress(config.gatewayListen);
   const presence = await Presence.begin({
     processes: new Processes(db),
@@ -58,15 +64,17 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const settings = settingsOf(config);
-  const locations = new Locations({ ...config, locations: configured, identify: places.identify, log });
+  const security = Security.open(config.grpc, log);
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
-  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), log });
+  const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });
   const redis = config.redis && new RedisCache(config.redis, log);
   const replicationSignal = new ReplicationSignal(db, log);
+  const access = await openAccess({ config, db, redis, log });
   const registry = createRegistry({
     config,
-    authorizer: new Authorizer(anonymousPolicy(config.anonymousAccess), config.serverHostname ?? 'entrepot'),
+    authorizer: access.authorizer,
     mode: () => inForce(presence.mode, configuredMode(config)),
     locations,
     crossings: near && nearWorkers && config.replication ? new Crossings(near, nearWorkers) : undefined,
@@ -76,7 +84,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     uploads: new Uploads(db, settings),
     writtenUploads: new WrittenUploads(),
     manifests: new Manifests(db, settings),
-    manifestCache: new ManifestCache(redis),
+    manifestCache: new ManifestCache(redis, metrics.lookup),
     tags: new Tags(db, settings),
     referrers: new Referrers(db, settings),
     repositories: new Repositories(db),
@@ -84,22 +92,49 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   });
 
   const server = new HttpServer({ log });
-  const health = createHealth({ db, locations, isDraining: () => server.draining });
-  const app = createApp(log, ctx => {
-    const { path, query } = splitTarget(ctx.req.url ?? '/');
-    return isHealthPath(path) ? health(ctx) : registry(ctx, path, query);
+  const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  https?.subscribe(({ expires }) => metrics.certificateExpires('https', expires));
+  const health = createHealth({
+    db,
+    locations,
+    redis,
+    requireStorage: config.healthRequiresStorage,
+    isDraining: () => server.draining,
   });
+  const app = createApp({
+    log,
+    handle: async ctx => {
+      const { path, query } = splitTarget(ctx.req.url ?? '/');
+      if (isHealthPath(path)) return health(ctx, path);
+      if (path === TOKEN_PATH && access.tokenEndpoint) return access.tokenEndpoint(ctx, query);
+      await access.identify(ctx);
+      await registry(ctx, path, query);
+    },
+    onAnswered: request => metrics.request(request),
+  });
+  const refresh = async () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+  };
+  const metricsListener =
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   await locations.settle(SETTLE_MS, signal);
-  const listening = await server.listen(config.gatewayListen, app.callback());
-  log.info({ listen: formatAddress(listening), preference: config.preference }, 'the gateway serves');
+  const listen = [await server.listen(config.gatewayListen, app.callback())];
+  if (config.https && https) listen.push(await server.listenTls(config.https.listen, https));
+  log.info({ listen: listen.map(formatAddress).join(', '), preference: config.preference }, 'the gateway serves');
 
   return {
     async stop(graceMs) {
       await server.stop(graceMs);
+      await metricsListener?.close();
+      await access.close();
       await presence.close();
       await replicationSignal.close();
       await nearWorkers?.close();
       await locations.close();
+      await security.close();
+      await https?.close();
       redis?.close();
       await db.close();
     },

@@ -19,10 +19,11 @@ import { Workers } from '../lib/metadata/workers.js';
 import { type Running, runRole } from '../lib/process/run.js';
 import { version } from '../lib/process/version.js';
 import { advertisedAddress } from '../lib/rpc/advertise.js';
+import { Security } from '../lib/rpc/security.js';
 import { formatAddress, startServer } from '../lib/rpc/server.js';
 import type { Logger } from '../lib/telemetry/log.js';
-import { Metrics } from '../lib/telemetry/metrics.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
+import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
 import { adminService } from './admin/service.js';
 import { CountFolding } from './counts/folding.js';
 import { Asking } from './crossing/asking.js';
@@ -50,8 +51,10 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const places = new Places(db);
   const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
-  const locations = new Locations({ ...config, locations: configured, identify: places.identify, log });
-  const metrics = new Metrics();
+  const metrics = new WorkerMetrics('worker', version);
+  const security = Security.open(config.grpc, log);
+  security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -61,15 +64,17 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const workers = new Workers(db);
   const queued = new ReplicationSignal(db, log);
   const ending = new AbortController();
+  const onAnswered = metrics.answered;
   const admin = adminService({
-    ...{ db, settings: settingsOf(config), locations, log },
+    ...{ db, settings: settingsOf(config), locations, onAnswered, log },
     configuredMode: configuredMode(config),
     onQueued: () => queued.notify(),
     ending: ending.signal,
   });
   const server = await startServer(config.workerListen, {
-    services: [crossingService({ crossings, asking, locations, log }), admin],
+    services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
+    security,
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
@@ -96,9 +101,13 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     concurrency: config.workerConcurrency,
   });
   const backlog = new BacklogMetrics(replication, metrics);
+  const refresh = () => {
+    metrics.pool(db.pool);
+    metrics.usable(locations.all);
+    return backlog.refresh();
+  };
   const metricsListener =
-    config.metricsListen &&
-    (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh: () => backlog.refresh(), log }));
+    config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));
   const requeuing = new Requeuing({
     requeue: new Requeue(db),
     replicate: config.replication,
@@ -142,6 +151,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       await queued.close();
       redis?.close();
       await locations.close();
+      await security.close();
       await db.close();
     },
   };

@@ -1,9 +1,12 @@
 /** From the start of a command to its end: finds a worker, minds the signals, and turns what fails into words and a status. */
-import { loadAdminServers } from '../../lib/config/admin-servers.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { pino } from 'pino';
+import { type AdminAccess, loadAdminAccess } from '../../lib/config/admin.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StatusError } from '../../lib/rpc/errors.js';
 import { askServing } from '../../lib/rpc/health.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
+import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { type Given, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import type { Io } from '../io.js';
@@ -28,11 +31,13 @@ export async function withAdmin(
   { given, io, screen, ended }: SessionOptions,
   work: (admin: Admin, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  const addresses = addressesOf(given, io);
+  const access = accessOf(given, io);
+  // What there is to say about certificates is said by what fails.
+  const security = Security.open(access.grpc, pino({ level: 'silent' }));
   const interruption = new Interruption(ended);
   let admin: Admin | undefined;
   try {
-    admin = await findWorker(addresses, interruption.signal);
+    admin = await findWorker(access, security, interruption.signal);
     return await work(admin, interruption.signal);
   } catch (error) {
     const failure = interruption.failure ?? failureOf(error, admin?.address);
@@ -45,13 +50,18 @@ export async function withAdmin(
     screen.clear();
     admin?.client.close();
     interruption.close();
+    await security.close();
   }
 }
 
-/** The addresses to try in turn. */
-function addressesOf(given: Given, { env }: Io): readonly string[] {
+/** Whom to try in turn, and how. */
+function accessOf(given: Given, { env }: Io): AdminAccess {
+  const access = loadAdminAccess(textOf(given, 'config'), env);
   const server = textOf(given, 'server');
-  if (server === undefined) return loadAdminServers(textOf(given, 'config'), env);
+  return server === undefined ? access : { ...access, servers: addressesOf(server) };
+}
+
+function addressesOf(server: string): readonly string[] {
   const addresses = server.split(',').filter(address => address !== '');
   for (const address of addresses) {
     if (!/^(\[[^\]]+\]|[^:\s]+):[0-9]{1,5}$/.test(address))
@@ -61,18 +71,20 @@ function addressesOf(given: Given, { env }: Io): readonly string[] {
   return addresses;
 }
 
-async function findWorker(addresses: readonly string[], signal: AbortSignal): Promise<Admin> {
+async function findWorker({ servers, token }: AdminAccess, security: Security, signal: AbortSignal): Promise<Admin> {
+  const context = { token, signal };
   const failures: string[] = [];
-  for (const address of addresses) {
-    const client = new AdminStub(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  for (const address of servers) {
+    let client: AdminClient | undefined;
     try {
-      if (await askServing(client, '', ANSWER_MS, { signal })) return new Admin(client, address, signal);
+      client = new AdminStub(...security.dial(address, 'worker', channelOptions(NEAR_WINDOW)));
+      if (await askServing(client, '', ANSWER_MS, context)) return new Admin(client, address, context);
       failures.push(`  ${address}: is shutting down`);
     } catch (error) {
       if (signal.aborted) throw error;
       failures.push(`  ${address}: ${reasonOf(error)}`);
     }
-    client.close();
+    client?.close();
   }
   throw new Failure(
     EXIT.unreachable,

@@ -66,7 +66,7 @@ async function live(configs: readonly Config[]): Promise<number> {
   return EXIT.failed;
 }
 
-function roleOf(text: string | boolean): Role {
+function roleOf(text: string | boolean | readonly string[]): Role {
   const role = ROLES.find(known => known === text);
   if (!role) throw new UsageError(`there is no role ${text}; it is one of ${ROLES.join(', ')}`);
   return role;
@@ -113,10 +113,7 @@ function report(configs: readonly Config[]): string[] {
     `  every blob in  ${first.defaultLocations.join(', ') || 'none'}${first.replication ? '' : ' (replication is off: FEATURE_STORAGE_REPLICATION)'}`,
     `  layers up to   ${formatSize(first.maximumLayerSize)}`,
   ];
-  if (gateway)
-    lines.push(
-      `  gateway        ${formatAddress(gateway.gatewayListen)}, anonymous access: ${gateway.anonymousAccess ?? 'this machine only'}`,
-    );
+  if (gateway) lines.push(`  gateway        ${formatAddress(gateway.gatewayListen)}, ${accessTo(gateway)}`);
   if (proxy)
     lines.push(
       `  storage-proxy  ${formatAddress(proxy.storageProxyListen)}, owns ${proxy.owned?.name} (${proxy.owned?.driver})`,
@@ -127,4 +124,9 @@ function report(configs: readonly Config[]): string[] {
     );
   const notices = new Set(configs.flatMap(config => config.notices));
   return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
+}
+
+function accessTo({ anonymousAccess, signIn }: Config): string {
+  if (!signIn) return `anonymous access: ${anonymousAccess ?? 'this machine only'}`;
+  return `users from ${signIn.usersFile}, anonymous access: ${anonymousAccess ?? 'none'}`;
 }

@@ -1,12 +1,37 @@
-/** Who makes a request. */
+/** Who makes a request, and what it may do. */
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import type { AnonymousAccess } from '../../lib/config/config.js';
+import { allRights, noRights, pullRights, type Rights } from '../../lib/users/rights.js';
+import type { Scope } from './scope.js';
 
-/** Until accounts exist, everyone is anonymous; some are on this machine. */
 export interface Caller {
-  readonly kind: 'anonymous';
-  /** The request was made on this machine, and not handed on by a proxy that may have got it from anywhere. */
-  readonly loopback: boolean;
+  /** Undefined: it has not signed in. */
+  readonly name: string | undefined;
+  /** What it may do, whatever its token is for. */
+  readonly rights: Rights;
+  /** What its token is for; undefined: no token limits it. */
+  readonly scope: Scope | undefined;
+  /** Why it is turned away whatever it asks, for example an expired token; told to it. */
+  readonly flaw?: string;
+}
+
+/** Who a request is from until that is known: nobody, who may do nothing. */
+export const nobody: Caller = { name: undefined, rights: noRights, scope: undefined };
+
+/** What callers may do without an account, where there are accounts. */
+export function anonymousRights(access: AnonymousAccess | undefined): Rights {
+  if (access === 'push') return allRights;
+  return access === 'pull' ? pullRights : noRights;
+}
+
+/**
+ * What callers may do where there are no accounts. Unless `ENTREPOT_ANONYMOUS_ACCESS` opens the registry by name, it
+ * serves its own machine only.
+ */
+export function rightsWithoutAccounts(access: AnonymousAccess | undefined, request: IncomingMessage): Rights {
+  if (access === undefined) return isOfThisMachine(request) ? allRights : noRights;
+  return anonymousRights(access);
 }
 
 const loopback = new BlockList();
@@ -17,13 +42,14 @@ loopback.addAddress('::1', 'ipv6');
 const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'];
 
 /**
- * Who makes this request. What a browser on this machine sends for some web page does not count as this machine's: such
- * a request has an `Origin`, or names the page's own host, which its owner had resolved to a loopback address.
+ * Whether the request was made on this machine, and not handed on by a proxy that may have got it from anywhere. What a
+ * browser on this machine sends for some web page does not count as this machine's: such a request has an `Origin`, or
+ * names the page's own host, which its owner had resolved to a loopback address.
  */
-export function callerOf({ headers, socket }: IncomingMessage): Caller {
+export function isOfThisMachine({ headers, socket }: IncomingMessage): boolean {
   const proxied = PROXY_HEADERS.some(name => headers[name] !== undefined);
   const ofBrowser = headers.origin !== undefined || !isLocalName(headers.host);
-  return { kind: 'anonymous', loopback: !proxied && !ofBrowser && isLoopback(socket.remoteAddress) };
+  return !proxied && !ofBrowser && isLoopback(socket.remoteAddress);
 }
 
 /** Whether a Host header names this machine in a way that no DNS server has a say in. */

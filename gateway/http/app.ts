@@ -1,17 +1,26 @@
 /** The Koa application: what every request passes through, in order. */
 import Koa from 'koa';
 import type { Logger } from 'pino';
+import type { AnsweredRequest } from '../../lib/telemetry/gateway-metrics.js';
 import { answerErrors } from './answer-errors.js';
 import type { Context, Next, RequestState } from './context.js';
 import { answerEarly } from './early-answer.js';
 import { oci } from './errors.js';
 import { requestLog } from './request-log.js';
 
-/** Builds the application; `handle` answers the request, or throws. */
-export function createApp(log: Logger, handle: (ctx: Context) => Promise<void>): Koa<RequestState> {
+export interface AppOptions {
+  readonly log: Logger;
+  /** Answers the request, or throws. */
+  readonly handle: (ctx: Context) => Promise<void>;
+  /** Hears of each request that is over. */
+  readonly onAnswered: (request: AnsweredRequest) => void;
+}
+
+/** Builds the application. */
+export function createApp({ log, handle, onAnswered }: AppOptions): Koa<RequestState> {
   const app = new Koa<RequestState>();
   const middleware: ((ctx: Context, next: Next) => Promise<void>)[] = [
-    requestLog(log),
+    requestLog(log, onAnswered),
     answerEarly,
     answerErrors,
     async ctx => {

@@ -13,7 +13,7 @@ export function answerClientErrors(server: Server, current: (socket: Duplex) => 
     // A parser that failed once fails again at each further piece of data.
     if (answered.has(socket)) return;
     answered.add(socket);
-    if (error.code === 'ECONNRESET' || !socket.writable || current(socket)?.res.headersSent) {
+    if (error.code === 'ECONNRESET' || isOfTls(error.code) || !socket.writable || current(socket)?.res.headersSent) {
       socket.destroy();
       return;
     }
@@ -21,6 +21,11 @@ export function answerClientErrors(server: Server, current: (socket: Duplex) => 
     socket.on('error', () => socket.destroy());
     setTimeout(() => socket.destroy(), LINGER_MS).unref();
   });
+}
+
+/** Whether there is no connection to answer on: TLS was not agreed on, or broke. */
+function isOfTls(code = ''): boolean {
+  return code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_');
 }
 
 function rawAnswer(error: OciError): string {

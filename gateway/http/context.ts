@@ -9,11 +9,14 @@ export interface RequestState {
   readonly traceId: string;
   /** Aborts when the client is gone before it has its whole answer. */
   readonly signal: AbortSignal;
-  readonly caller: Caller;
+  /** Nobody, who may do nothing, until the request's token was looked at. */
+  caller: Caller;
   readonly log: Logger;
   /** For the log: the kind of resource, and the repository, once they are known. */
   route?: string;
   repository?: string;
+  /** For the log: who has signed in. */
+  user?: string;
   /** For the log: the code of the error that was answered. */
   errorCode?: ErrorCode;
 }

@@ -122,9 +122,14 @@ export const oci = {
     new OciError(416, 'SIZE_INVALID', `the range is outside of the blob's ${size} bytes`, {
       headers: { 'Content-Range': `bytes */${size}` },
     }),
-  unauthorized: (realm: string) =>
-    new OciError(401, 'UNAUTHORIZED', 'authentication required', {
-      headers: { 'WWW-Authenticate': `Basic realm="${realm.replace(/["\\]/g, '')}"` },
+  /** `challenge`: how to be let in. */
+  unauthorized: (challenge: string, message = 'authentication required') =>
+    new OciError(401, 'UNAUTHORIZED', message, { headers: { 'WWW-Authenticate': challenge } }),
+  denied: (message: string) => new OciError(403, 'DENIED', message),
+  /** Too many sign-ins have failed. */
+  signInLimited: (waitMs: number) =>
+    new OciError(429, 'TOOMANYREQUESTS', 'too many failed sign-ins: wait before the next one', {
+      headers: retryAfter(Math.ceil(waitMs / 1_000)),
     }),
   /**
    * The registry takes no changes now. 405, as Quay answers it: to all clients an end of the push, which none of them
@@ -140,7 +145,6 @@ export const oci = {
       headers: { Allow: 'GET, HEAD, DELETE' },
       detail: { pushes_disabled: true },
     }),
-  denied: () => new OciError(403, 'DENIED', 'this account may not do that here'),
   methodUnsupported: (method: string, allow: readonly string[]) =>
     new OciError(405, 'UNSUPPORTED', `${method} is not supported here`, { headers: { Allow: allow.join(', ') } }),
   routeUnknown: () => new OciError(404, 'UNSUPPORTED', 'there is nothing at this path'),

@@ -1,17 +1,18 @@
-/** Gives each request its trace id, its log, and its end: one line when the answer is over, however it ended. */
+/** Gives each request its trace id, its log, and its end: one line, and its metrics, when the answer is over, however it ended. */
 import type { Logger } from 'pino';
+import type { AnsweredRequest } from '../../lib/telemetry/gateway-metrics.js';
 import { traceIdFrom } from '../../lib/telemetry/trace-id.js';
-import { callerOf } from '../auth/caller.js';
+import { nobody } from '../auth/caller.js';
 import type { Context, Next, RequestState } from './context.js';
 
 /** What is logged as the status of a request whose client did not wait for the answer. */
 const CLIENT_GONE = 499;
 
 /**
- * The outermost middleware. The trace id comes from the client's `traceparent` (W3C Trace Context), or is new; it is
+ * The outermost middleware; `onAnswered` hears of each request that is over. The trace id comes from the client's `traceparent` (W3C Trace Context), or is new; it is
  * told in `X-Request-Id`, which people know to look for.
  */
-export function requestLog(log: Logger) {
+export function requestLog(log: Logger, onAnswered: (request: AnsweredRequest) => void) {
   return async (ctx: Context, next: Next): Promise<void> => {
     const { req, res } = ctx;
     const { socket } = req;
@@ -22,7 +23,7 @@ export function requestLog(log: Logger) {
     const state: RequestState = {
       traceId,
       signal: gone.signal,
-      caller: callerOf(req),
+      caller: nobody,
       log: log.child({ traceId }),
     };
     ctx.state = state;
@@ -30,19 +31,25 @@ export function requestLog(log: Logger) {
     res.once('close', () => {
       const cut = !res.writableEnded || (!res.writableFinished && socket.writableLength > 0);
       if (cut) gone.abort();
+      const route = state.route ?? 'unknown';
+      const status = res.headersSent ? res.statusCode : CLIENT_GONE;
+      const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+      const bytes = { in: socket.bytesRead - before.read, out: socket.bytesWritten - before.written };
+      onAnswered({ method: req.method ?? '', route, status, seconds, bytesIn: bytes.in, bytesOut: bytes.out });
       state.log[state.route === 'health' ? 'debug' : 'info'](
         {
           method: req.method,
-          route: state.route ?? 'unknown',
+          route,
           ...(state.repository === undefined ? {} : { repository: state.repository }),
+          ...(state.user === undefined ? {} : { user: state.user }),
           // A path that led nowhere is worth seeing, but its query might hold anything.
           ...(state.route === undefined ? { path: (req.url ?? '').split('?', 1)[0]?.slice(0, 200) } : {}),
-          status: res.headersSent ? res.statusCode : CLIENT_GONE,
+          status,
           ...(state.errorCode === undefined ? {} : { code: state.errorCode }),
           ...(res.headersSent && cut ? { cut } : {}),
-          bytesIn: socket.bytesRead - before.read,
-          bytesOut: socket.bytesWritten - before.written,
-          ms: Math.round(Number(process.hrtime.bigint() - started) / 1e4) / 100,
+          bytesIn: bytes.in,
+          bytesOut: bytes.out,
+          ms: Math.round(seconds * 1e5) / 100,
         },
         'request',
       );

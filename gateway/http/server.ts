@@ -1,14 +1,16 @@
 /**
- * The HTTP server: its limits, and its orderly end.
+ * The HTTP server, with and without TLS: its limits, and its orderly end.
  *
  * Requests may last as long as bytes move (a layer of 20 GiB over a slow line takes hours), so there is no limit on a
  * request's time; what ends a connection is silence of the client, see idle.ts.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { type AddressInfo, Server as NetServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:https';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Address } from '../../lib/config/config.js';
+import type { Certificates, Loaded } from '../../lib/tls/certificates.js';
 import { markWaitingForContinue } from './body.js';
 import { answerClientErrors } from './client-errors.js';
 import { endIdleConnections } from './idle.js';
@@ -25,6 +27,9 @@ const KEEP_ALIVE_MS = 75_000;
 /** Tokens with many scopes are large. */
 const MAX_HEADER_BYTES = 32 * 1024;
 
+/** For agreeing on TLS. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
 /** While draining: how long clients and load balancers have to learn that they should go elsewhere. */
 const FAREWELL_MS = { most: 8_000, quiet: 2_000, step: 50 };
 
@@ -36,42 +41,18 @@ export interface HttpServerOptions {
 }
 
 export class HttpServer {
-  readonly #server: Server;
+  readonly #options: HttpServerOptions;
+  readonly #servers: Server[] = [];
   readonly #log: Logger;
+  /** Ends what was begun for the servers. */
+  readonly #ends: (() => void)[] = [];
   #handler: RequestListener = (_req, res) => res.writeHead(503).end();
   #draining = false;
   #lastRequest = 0;
 
   constructor(options: HttpServerOptions) {
+    this.#options = options;
     this.#log = options.log;
-    this.#server = createServer({
-      requestTimeout: 0,
-      headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: Math.min(5_000, options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS),
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      maxHeaderSize: MAX_HEADER_BYTES,
-      // Node's own answer would say nothing; see app.ts.
-      requireHostHeader: false,
-      // Notices a client whose machine is gone while we are the ones at work.
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      noDelay: true,
-    });
-    const idle = endIdleConnections(this.#server, options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
-    answerClientErrors(this.#server, idle.current);
-    const onRequest: RequestListener = (req, res) => {
-      idle.begin(req, res);
-      this.#lastRequest = Date.now();
-      if (this.#draining) res.shouldKeepAlive = false;
-      this.#handler(req, res);
-    };
-    this.#server.on('request', onRequest);
-    // An expectation that we do not know is passed over, as RFC 9110 allows; Node's own answer would say nothing.
-    this.#server.on('checkExpectation', onRequest);
-    this.#server.on('checkContinue', (req, res) => {
-      markWaitingForContinue(req);
-      onRequest(req, res);
-    });
   }
 
   /** Whether the server is ending: new requests should go elsewhere. */
@@ -82,14 +63,74 @@ export class HttpServer {
   /** Begins to serve; resolves to where it listens. Rejects, naming the address, if it cannot. */
   listen(address: Address, handler: RequestListener): Promise<Address> {
     this.#handler = handler;
+    return this.#start(createServer(this.#limits()), address);
+  }
+
+  /** The same with TLS, beside it. Connections that exist live on when the certificate is replaced; new ones get the new one. */
+  listenTls(address: Address, certificates: Certificates): Promise<Address> {
+    const context = ({ cert, key }: Loaded) => ({ cert, key, minVersion: 'TLSv1.2' as const });
+    const server = createTlsServer({
+      ...this.#limits(),
+      ...context(certificates.current),
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    });
+    const replace = (loaded: Loaded) => server.setSecureContext(context(loaded));
+    certificates.subscribe(replace);
+    // Those that have not agreed on TLS yet are nobody's whom Node would close.
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+    this.#ends.push(() => {
+      certificates.unsubscribe(replace);
+      for (const socket of sockets) socket.destroy();
+    });
+    return this.#start(server, address);
+  }
+
+  #limits() {
+    const headersTimeout = this.#options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS;
+    return {
+      requestTimeout: 0,
+      headersTimeout,
+      connectionsCheckingInterval: Math.min(5_000, headersTimeout),
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // Node's own answer would say nothing; see app.ts.
+      requireHostHeader: false,
+      // Notices a client whose machine is gone while we are the ones at work.
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+      noDelay: true,
+    };
+  }
+
+  #start(server: Server, address: Address): Promise<Address> {
+    const idle = endIdleConnections(server, this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
+    answerClientErrors(server, idle.current);
+    const onRequest: RequestListener = (req, res) => {
+      idle.begin(req, res);
+      this.#lastRequest = Date.now();
+      if (this.#draining) res.shouldKeepAlive = false;
+      this.#handler(req, res);
+    };
+    server.on('request', onRequest);
+    // An expectation that we do not know is passed over, as RFC 9110 allows; Node's own answer would say nothing.
+    server.on('checkExpectation', onRequest);
+    server.on('checkContinue', (req, res) => {
+      markWaitingForContinue(req);
+      onRequest(req, res);
+    });
     return new Promise((resolve, reject) => {
       const onError = (error: Error) =>
         reject(new Error(`cannot listen on ${address.host}:${address.port}: ${error.message}`, { cause: error }));
-      this.#server.once('error', onError);
-      this.#server.listen({ host: address.host, port: address.port }, () => {
-        this.#server.off('error', onError);
-        this.#server.on('error', error => this.#log.error({ err: error }, 'the HTTP server failed'));
-        resolve({ host: address.host, port: (this.#server.address() as AddressInfo).port });
+      server.once('error', onError);
+      server.listen({ host: address.host, port: address.port }, () => {
+        server.off('error', onError);
+        server.on('error', error => this.#log.error({ err: error }, 'the HTTP server failed'));
+        this.#servers.push(server);
+        resolve({ host: address.host, port: (server.address() as AddressInfo).port });
       });
     });
   }
@@ -103,21 +144,27 @@ export class HttpServer {
     const deadline = Date.now() + graceMs;
     this.#draining = true;
     // Of answers that began before, which did not say that their connection will end.
-    this.#server.keepAliveTimeout = FAREWELL_MS.quiet;
+    for (const server of this.#servers) server.keepAliveTimeout = FAREWELL_MS.quiet;
     await this.#farewell(Math.min(FAREWELL_MS.most, graceMs / 2));
     // http.Server's own close also cuts connections that were accepted just now and have not yet sent their request.
-    const closed = new Promise<void>(resolve => NetServer.prototype.close.call(this.#server, () => resolve()));
-    const closeIdle = setInterval(() => this.#server.closeIdleConnections(), FAREWELL_MS.quiet);
+    const closed = this.#servers.map(
+      server => new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve())),
+    );
+    const closeIdle = setInterval(() => {
+      for (const server of this.#servers) server.closeIdleConnections();
+    }, FAREWELL_MS.quiet);
     const cut = setTimeout(
       () => {
         this.#log.warn('requests in flight are cut off: the time to finish is over');
-        this.#server.closeAllConnections();
+        for (const server of this.#servers) server.closeAllConnections();
+        for (const end of this.#ends) end();
       },
       Math.max(0, deadline - Date.now()),
     );
-    await closed;
+    await Promise.all(closed);
     clearInterval(closeIdle);
     clearTimeout(cut);
+    for (const end of this.#ends) end();
   }
 
   async #farewell(mostMs: number): Promise<void> {

@@ -4,7 +4,7 @@ import type { Resource } from './registry.js';
 
 export function base({ authorizer }: Parts): Resource<'base'> {
   const get: Resource<'base'>[string] = async ctx => {
-    authorizer.demand(ctx, undefined, 'pull');
+    authorizer.demandEntry(ctx);
     ctx.set('Content-Type', 'application/json');
     ctx.body = '{}';
   };

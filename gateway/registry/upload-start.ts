@@ -44,8 +44,10 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
     const digest = parseDigest(query.get('mount') ?? '');
     const source = query.get('from');
     const from = source ? parseRepository(source) : undefined;
-    if (!digest || (source && !from) || !authorizer.allows(ctx, from, 'pull')) return undefined;
-    const found = await blobs.mount({ repository, digest, from, traceId: ctx.state.traceId });
+    if (!digest || (source && !from)) return undefined;
+    const sources = authorizer.sources(ctx, from);
+    if (sources.isEmpty) return undefined;
+    const found = await blobs.mount({ repository, digest, from: sources, traceId: ctx.state.traceId });
     if (!found) return undefined;
     replicationSignal.notify();
     return digest;

@@ -23,16 +23,24 @@ export class ManifestCache {
     sizeCalculation: bytes => bytes.length + ENTRY_OVERHEAD,
   });
   readonly #redis: RedisCache | undefined;
+  readonly #onLookup: (found: 'memory' | 'redis' | 'none') => void;
 
-  constructor(redis: RedisCache | undefined) {
+  /** `onLookup` hears of what had the bytes that were looked for. */
+  constructor(redis: RedisCache | undefined, onLookup: (found: 'memory' | 'redis' | 'none') => void = () => {}) {
     this.#redis = redis;
+    this.#onLookup = onLookup;
   }
 
   /** The bytes if this process or Redis has them. */
   async get(digest: Digest): Promise<Buffer | undefined> {
     const here = this.#memory.get(digest);
-    if (here || !this.#redis) return here;
-    const found = await this.#redis.get(keyOf(digest));
+    const found = here ?? (await this.#fromRedis(digest));
+    this.#onLookup(here ? 'memory' : found ? 'redis' : 'none');
+    return found;
+  }
+
+  async #fromRedis(digest: Digest): Promise<Buffer | undefined> {
+    const found = await this.#redis?.get(keyOf(digest));
     if (!found || digestOf(found, algorithmOf(digest)) !== digest) return undefined;
     this.#memory.set(digest, found);
     return found;

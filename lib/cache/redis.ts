@@ -1,7 +1,9 @@
 /** Redis, as a cache and to tell others, that may vanish at any time: every method answers soon and none ever fails. */
+import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import type { RedisConfig } from '../config/config.js';
+import type { RedisConfig, RedisTls } from '../config/config.js';
+import { FreshFile } from '../tls/file.js';
 
 /** A request that waits for Redis would rather do without it. */
 const COMMAND_TIMEOUT_MS = 50;
@@ -17,7 +19,8 @@ export class RedisCache {
       port: config.port,
       db: config.db,
       ...(config.password === undefined ? {} : { password: config.password }),
-      ...(config.tls ? { tls: {} } : {}),
+      ...(config.username === undefined ? {} : { username: config.username }),
+      ...(config.tls ? { tls: tlsOf(config.tls) } : {}),
       // Without a connection a command fails at once, instead of waiting for one.
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
@@ -54,6 +57,15 @@ export class RedisCache {
     this.#redis.set(key, value, 'EX', ttlSeconds).catch(() => {});
   }
 
+  /** Runs a script, which is one step for everybody else; undefined if Redis does not do it. */
+  async run(script: string, keys: readonly string[], parameters: readonly (string | number)[] = []): Promise<unknown> {
+    try {
+      return await this.#redis.eval(script, keys.length, ...keys, ...parameters);
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Tells those who listen on a channel now, if any; false if Redis does not take it. */
   async publish(channel: string, message: string): Promise<boolean> {
     try {
@@ -64,7 +76,35 @@ export class RedisCache {
     }
   }
 
+  /** Whether Redis answers now. */
+  async answers(): Promise<boolean> {
+    try {
+      return (await this.#redis.ping()) === 'PONG';
+    } catch {
+      return false;
+    }
+  }
+
   close(): void {
     this.#redis.disconnect();
   }
+}
+
+/** Throws, naming the file, if one cannot be read. Each is read anew whenever a connection is made. */
+function tlsOf({ ca, cert, key, verified, hostChecked }: RedisTls): ConnectionOptions {
+  const options: ConnectionOptions = {
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: verified,
+    ...(hostChecked ? {} : { checkServerIdentity: () => undefined }),
+  };
+  for (const [name, path, setting] of [
+    ['ca', ca, 'ssl_ca_certs'],
+    ['cert', cert, 'ssl_certfile'],
+    ['key', key, 'ssl_keyfile'],
+  ] as const) {
+    if (path === undefined) continue;
+    const file = new FreshFile(path, setting);
+    Object.defineProperty(options, name, { get: () => file.text(), enumerable: true, configurable: true });
+  }
+  return options;
 }

@@ -42,16 +42,77 @@ export interface DatabaseConfig {
   readonly poolSize: number;
 }
 
+/** The paths of a certificate, its key, and the authorities that other certificates must come from. */
+export interface CertificatePaths {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A bearer token of an administrator: only its hash is ever known here. */
+export interface AdminToken {
+  readonly name: string;
+  /** 64 hex digits, lower case. */
+  readonly sha256: string;
+}
+
+/** How processes make sure of each other over gRPC. */
+export interface GrpcConfig {
+  /** `ENTREPOT_GRPC_TLS_CA`, `…_CERT`, `…_KEY`; undefined: plain text. */
+  readonly tls: CertificatePaths | undefined;
+  /** `ENTREPOT_INSECURE_GRPC`: plain text also with other machines. */
+  readonly insecure: boolean;
+  /** `ENTREPOT_ADMINISTRATORS`: the names in the certificates of those who may administer. */
+  readonly administrators: readonly string[];
+  /** `ENTREPOT_ADMIN_TOKENS`. */
+  readonly adminTokens: readonly AdminToken[];
+}
+
+/** HTTPS that a gateway ends itself. */
+export interface HttpsConfig {
+  /** `ssl.cert` and `ssl.key` beside the configuration file. */
+  readonly cert: string;
+  readonly key: string;
+  /** `ENTREPOT_GATEWAY_TLS_LISTEN`. */
+  readonly listen: Address;
+}
+
 /** How to reach Redis (`USER_EVENTS_REDIS`, or else `BUILDLOGS_REDIS`). */
 export interface RedisConfig {
   readonly host: string;
   readonly port: number;
+  /** Of Redis' access lists; undefined: the default one. */
+  readonly username: string | undefined;
   readonly password: string | undefined;
   readonly db: number;
-  readonly tls: boolean;
+  /** `ssl: true` and its relatives; undefined: plain text. */
+  readonly tls: RedisTls | undefined;
 }
 
-/** What callers without an account may do; `undefined`: nothing is opened, and the gateway serves its own machine only. */
+/** TLS to Redis: the paths of PEM files, and how much of the server's certificate counts. */
+export interface RedisTls {
+  /** `ssl_ca_certs`; undefined: the authorities that Node.js knows. */
+  readonly ca: string | undefined;
+  /** `ssl_certfile` and `ssl_keyfile`: our own, if the server asks for one. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** `ssl_cert_reqs`: whether it must be from an authority that is known. */
+  readonly verified: boolean;
+  /** `ssl_check_hostname`: whether it must be for `host`. */
+  readonly hostChecked: boolean;
+}
+
+/** Who signs in at a gateway. */
+export interface SignInConfig {
+  /** `ENTREPOT_USERS_FILE`. */
+  readonly usersFile: string;
+  /** `SUPER_USERS`: those of the users who may do everything. */
+  readonly superUsers: readonly string[];
+  /** `ENTREPOT_DATABASE_SECRET_KEY`, or else `DATABASE_SECRET_KEY`: never log it. */
+  readonly secretKey: string;
+}
+
+/** What callers without an account may do; `undefined`: nothing is opened, and without accounts the gateway serves its own machine only. */
 export type AnonymousAccess = 'none' | 'pull' | 'push';
 
 /** Everything a process may want to know, validated. */
@@ -90,8 +151,17 @@ export interface Config {
   readonly sparseImages: boolean;
   /** `ENTREPOT_ANONYMOUS_ACCESS`; undefined if absent. */
   readonly anonymousAccess: AnonymousAccess | undefined;
+  /** `ENTREPOT_USERS_FILE` and what belongs to it; undefined: nobody signs in. Only in a gateway. */
+  readonly signIn: SignInConfig | undefined;
+  /** `ENTREPOT_TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+  /** `PREFERRED_URL_SCHEME`: how clients reach the registry; undefined: each as it came. */
+  readonly urlScheme: 'http' | 'https' | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */
   readonly gatewayListen: Address;
+  /** Undefined where there is no certificate for it, or a proxy in front ends TLS (`EXTERNAL_TLS_TERMINATION`); and in every other role. */
+  readonly https: HttpsConfig | undefined;
+  readonly grpc: GrpcConfig;
   /** `ENTREPOT_STORAGE_PROXY_LISTEN`. */
   readonly storageProxyListen: Address;
   /** `ENTREPOT_WORKER_LISTEN`: health, and the Admin service. */
@@ -106,7 +176,9 @@ export interface Config {
   readonly workerConcurrency: number;
   /** The location that this storage-proxy owns; undefined in every other role. */
   readonly owned: OwnedLocation | undefined;
-  /** `ENTREPOT_METRICS_LISTEN`: where a worker's metrics are served; undefined: nowhere. */
+  /** `ENTREPOT_HEALTH_REQUIRES_STORAGE`: /health/endtoend is 503 while the region's own location is down. */
+  readonly healthRequiresStorage: boolean;
+  /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';

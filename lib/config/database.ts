@@ -19,10 +19,25 @@ const connectionArguments = z
       sslrootcert: text('/conf/stack/ca.crt').optional(),
       sslcert: text('/conf/stack/client.crt').optional(),
       sslkey: text('/conf/stack/client.key').optional(),
+      // As Quay has it for other databases.
+      ssl: z
+        .object(
+          {
+            ca: text('/conf/stack/ca.crt').optional(),
+            cert: text('/conf/stack/client.crt').optional(),
+            key: text('/conf/stack/client.key').optional(),
+          },
+          { error: 'must be a mapping, for example {ca: /conf/stack/ca.crt}' },
+        )
+        .optional(),
     },
     { error: 'must be a mapping, for example {sslmode: verify-full}' },
   )
-  .transform(given => Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+  .transform(({ ssl, ...given }) => {
+    const mapped = ssl && { sslmode: 'verify-full', sslrootcert: ssl.ca, sslcert: ssl.cert, sslkey: ssl.key };
+    const all = Object.entries({ ...mapped, ...given });
+    return Object.fromEntries(all.filter((each): each is [string, string] => each[1] !== undefined));
+  });
 
 const uriText = text('postgresql://USER:PASSWORD@HOST:5432/DATABASE');
 

@@ -6,14 +6,17 @@
  * an engine's arguments anywhere else) is not kept.
  */
 import { isLoopback } from './address.js';
-import { DEFAULT_WORKER_LISTEN, readAdminServers } from './admin-servers.js';
+import { DEFAULT_WORKER_LISTEN, readAdminServers } from './admin.js';
 import type { Address, Config, Role } from './config.js';
 import { readDatabase } from './database.js';
+import { readGrpc } from './grpc.js';
+import { type Https, readHttps } from './https.js';
 import { checkKeys, checkVariables } from './keys.js';
 import { readLocations } from './locations.js';
 import { Problems } from './problems.js';
 import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
+import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
 import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
 
@@ -42,15 +45,26 @@ export function loadConfig({ role, file: wantedFile, env }: LoadOptions): Config
   const ignoredKeys = [...checkKeys(settings, problems)];
   const ignoredVariables = checkVariables(env, problems);
   const reader = new Reader(settings, problems);
-  const config = readConfig(reader, role, env, ignoredKeys);
+  const config = readConfig(reader, role, env, file, ignoredKeys);
   problems.throwIfAny(file);
   return deepFreeze({ ...config, file, notices: notices(ignoredKeys, ignoredVariables) });
 }
 
-function readConfig(reader: Reader, role: Role, env: Environment, ignored: string[]): Omit<Config, 'file' | 'notices'> {
+function readConfig(
+  reader: Reader,
+  role: Role,
+  env: Environment,
+  file: string,
+  ignored: string[],
+): Omit<Config, 'file' | 'notices'> {
   const anonymousAccess = reader.take('ENTREPOT_ANONYMOUS_ACCESS', oneOf(['none', 'pull', 'push']), undefined);
   const locations = readLocations(reader, role, env);
   const replication = reader.take('FEATURE_STORAGE_REPLICATION', flag, false);
+  const gatewayListen = readGatewayListen(reader, role);
+  const listens = {
+    storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
+    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, DEFAULT_WORKER_LISTEN),
+  };
   return {
     role,
     serverHostname: reader.take('SERVER_HOSTNAME', serverHostname, undefined),
@@ -76,12 +90,16 @@ function readConfig(reader: Reader, role: Role, env: Environment, ignored: strin
     ),
     sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES', flag, false),
     anonymousAccess,
-    gatewayListen: readGatewayListen(reader, role),
-    storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
-    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, DEFAULT_WORKER_LISTEN),
+    signIn: readSignIn(reader, role),
+    trustedProxies: readTrustedProxies(reader),
+    gatewayListen,
+    ...readScheme(reader, role, file, gatewayListen),
+    ...listens,
+    grpc: readGrpc(reader, role, { listen: grpcListener(role, listens), locations: locations.locations }),
     workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
     adminServers: readAdminServers(reader),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
+    healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   };
@@ -107,9 +125,14 @@ const serverHostname = text('registry.example.com').regex(/^[^\s/]+$/, {
     'must be the host name (and port) that clients use, without https:// and path, for example registry.example.com',
 });
 
-/** Until accounts exist, a gateway that was not told by name what strangers may do serves only its own machine. */
+/** Whether it was said by name who may come from other machines, and what they may do. */
+function isOpened(reader: Reader): boolean {
+  return reader.raw('ENTREPOT_USERS_FILE') !== undefined || reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+}
+
+/** Without accounts, a gateway that was not told by name what strangers may do serves only its own machine. */
 function readGatewayListen(reader: Reader, role: Role): Address {
-  const opened = reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
+  const opened = isOpened(reader);
   const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', listenAddress, {
     host: opened ? '0.0.0.0' : '127.0.0.1',
     port: 8080,
@@ -117,10 +140,24 @@ function readGatewayListen(reader: Reader, role: Role): Address {
   if (role === 'gateway' && !opened && !isLoopback(listen.host)) {
     const message =
       'other machines could reach this address, and ENTREPOT_ANONYMOUS_ACCESS does not say what they may do: ' +
-      'set that to none, pull or push, or listen on 127.0.0.1';
+      'set that to none, pull or push, name an ENTREPOT_USERS_FILE, or listen on 127.0.0.1';
     reader.mistake('ENTREPOT_GATEWAY_LISTEN', message);
   }
   return listen;
+}
+
+function readScheme(reader: Reader, role: Role, file: string, http: Address): Https {
+  if (role !== 'gateway') return { https: undefined, urlScheme: undefined };
+  return readHttps(reader, file, http, isOpened(reader));
+}
+
+function grpcListener(
+  role: Role,
+  { storageProxyListen, workerListen }: Pick<Config, 'storageProxyListen' | 'workerListen'>,
+) {
+  if (role === 'storage-proxy') return { key: 'ENTREPOT_STORAGE_PROXY_LISTEN', address: storageProxyListen } as const;
+  if (role === 'worker') return { key: 'ENTREPOT_WORKER_LISTEN', address: workerListen } as const;
+  return undefined;
 }
 
 function notices(keys: readonly string[], variables: readonly string[]): string[] {

@@ -7,8 +7,6 @@
 /** Order and grouping mean nothing to the program. */
 export const QUAY_KEYS: ReadonlySet<string> = new Set([
   // Hosting, TLS and the user interface
-  'PREFERRED_URL_SCHEME',
-  'EXTERNAL_TLS_TERMINATION',
   'SSL_CIPHERS',
   'SSL_PROTOCOLS',
   'REGISTRY_TITLE',
@@ -77,7 +75,6 @@ export const QUAY_KEYS: ReadonlySet<string> = new Set([
   'GREENLET_TRACING',
   // Secrets and keys of the service
   'SECRET_KEY',
-  'DATABASE_SECRET_KEY',
   'PAGE_TOKEN_KEY',
   'INSTANCE_SERVICE_KEY_LOCATION',
   'INSTANCE_SERVICE_KEY_REFRESH',
@@ -124,7 +121,6 @@ export const QUAY_KEYS: ReadonlySet<string> = new Set([
   'CDN_SPECIFIC_NAMESPACES',
   // Accounts and sign-in
   'AUTHENTICATION_TYPE',
-  'SUPER_USERS',
   'GLOBAL_READONLY_SUPER_USERS',
   'RESTRICTED_USERS_WHITELIST',
   'RESTRICTED_USERS_INCLUDE_ROBOTS',

@@ -7,10 +7,16 @@
  * YAML 1.2 with `<<` merges: the rest of what Quay's YAML 1.1 reads differently (`yes`, `on`) is accepted where a
  * flag is expected.
  */
-import { type ErrorCode, LineCounter, parseDocument, type YAMLError } from 'yaml';
+import { type ErrorCode, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type YAMLError } from 'yaml';
 
 /** A value, or the reasons why there is none. */
-export type YamlResult = { readonly value: unknown } | { readonly mistakes: readonly string[] };
+export type YamlResult =
+  | {
+      readonly value: unknown;
+      /** The line of what stands at a path; of the last part of the path that is there. */
+      readonly lineOf: (path: readonly PropertyKey[]) => number;
+    }
+  | { readonly mistakes: readonly string[] };
 
 const REASONS: Partial<Record<ErrorCode, string>> = {
   BAD_ALIAS: "a value that starts with '*' must stand in quotes",
@@ -32,7 +38,7 @@ export function parseYaml(text: string): YamlResult {
   const errors = [...document.errors, ...document.warnings];
   if (errors.length > 0) return { mistakes: errors.map(error => describe(error, text, lines)) };
   try {
-    return { value: document.toJS() };
+    return { value: document.toJS(), lineOf: path => lines.linePos(offsetOf(document.contents, path)).line };
   } catch {
     // Aliases are resolved only here. The text of the error would name the alias.
     return {
@@ -41,6 +47,26 @@ export function parseYaml(text: string): YamlResult {
       ],
     };
   }
+}
+
+/** Where in the text the last part of a path stands that can be found. */
+function offsetOf(root: unknown, path: readonly PropertyKey[]): number {
+  let node = root;
+  let offset = isNode(root) ? (root.range?.[0] ?? 0) : 0;
+  for (const step of path) {
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
+      if (!pair || !isScalar(pair.key)) break;
+      offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(step)];
+      if (isNode(node)) offset = node.range?.[0] ?? offset;
+    } else {
+      break;
+    }
+  }
+  return offset;
 }
 
 function describe(error: YAMLError, text: string, lines: LineCounter): string {

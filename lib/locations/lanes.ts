@@ -5,8 +5,10 @@
  * connection carries 244 Mbit/s over 80 ms, however wide its window. After a lost packet only that connection slows down.
  */
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { bulkChannelOptions, channelCredentials, FAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
+import type { Renewed } from '../rpc/renewed.js';
+import type { Security } from '../rpc/security.js';
 
 /**
  * Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's buffer; where one packet
@@ -18,17 +20,19 @@ export const LANES = 16;
 const IDLE_MS = 60_000;
 
 interface Lane {
-  readonly stub: StorageClient;
+  readonly connection: Renewed<StorageClient>;
   busy: number;
 }
 
 export class Lanes {
   readonly #address: string;
+  readonly #security: Security;
   readonly #lanes: Lane[] = [];
   #turn = 0;
 
-  constructor(address: string) {
+  constructor(address: string, security: Security) {
     this.#address = address;
+    this.#security = security;
   }
 
   /** The connection that is least used now; call `done`, once, when the call is over. */
@@ -40,11 +44,11 @@ export class Lanes {
       if (taken) lane.busy--;
       taken = false;
     };
-    return { stub: lane.stub, done };
+    return { stub: lane.connection.client, done };
   }
 
   close(): void {
-    for (const { stub } of this.#lanes.splice(0)) stub.close();
+    for (const { connection } of this.#lanes.splice(0)) connection.close();
   }
 
   /** Of those that are equally busy they take turns: one that is broken is then not chosen again and again. */
@@ -60,7 +64,8 @@ export class Lanes {
 
   #open(): Lane {
     const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
-    const lane = { stub: new StorageStub(this.#address, channelCredentials(), options), busy: 0 };
+    const connection = this.#security.renewed(StorageStub, this.#address, 'storage-proxy', options);
+    const lane = { connection, busy: 0 };
     this.#lanes.push(lane);
     return lane;
   }

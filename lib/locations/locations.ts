@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { LocationConfig } from '../config/config.js';
+import { Security } from '../rpc/security.js';
 import { Location } from './location.js';
 import { type Identify, StorageNode } from './node.js';
 import { ReadAhead } from './read-ahead.js';
@@ -13,6 +14,8 @@ export interface LocationsOptions {
   /** All names, in this process's order of preference; the first is the region's own. */
   readonly preference: readonly string[];
   readonly identify: Identify;
+  /** How nodes are reached; plain text on this machine only if absent. */
+  readonly security?: Security;
   readonly log: Logger;
 }
 
@@ -26,7 +29,7 @@ export class Locations {
   readonly #byName: ReadonlyMap<string, Location>;
 
   constructor(options: LocationsOptions) {
-    const { identify, log, preference } = options;
+    const { identify, log, preference, security = Security.local } = options;
     const wide = new WideStreams();
     const rank = (name: string) => preference.indexOf(name);
     this.all = options.locations
@@ -35,7 +38,7 @@ export class Locations {
         const wideStreams = name === preference[0] ? undefined : wide;
         return new Location(
           name,
-          nodes.map(address => new StorageNode({ address, location: name, wideStreams, identify, log })),
+          nodes.map(address => new StorageNode({ address, location: name, wideStreams, identify, security, log })),
         );
       });
     this.#byName = new Map(this.all.map(location => [location.name, location]));

@@ -2,19 +2,42 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CrossingClient } from '../../proto/generated/entrepot/crossing/v1/Crossing.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../rpc/channel.js';
 import { CrossingStub } from '../rpc/proto.js';
+import type { Renewed } from '../rpc/renewed.js';
+import { Security } from '../rpc/security.js';
 import { rendezvous } from './rendezvous.js';
 
 export interface NearWorkersOptions {
   /** Asks for the addresses (`host:port`) of the workers that live now. */
   readonly addresses: () => Promise<readonly string[]>;
+  /** How they are reached; plain text on this machine only if absent. */
+  readonly security?: Security;
   readonly log: Logger;
 }
 
 export interface NearWorker {
   readonly address: string;
+  /** For a call that begins now. */
   readonly stub: CrossingClient;
+}
+
+class KnownWorker implements NearWorker {
+  readonly address: string;
+  readonly #connection: Renewed<CrossingClient>;
+
+  constructor(address: string, connection: Renewed<CrossingClient>) {
+    this.address = address;
+    this.#connection = connection;
+  }
+
+  get stub(): CrossingClient {
+    return this.#connection.client;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
 }
 
 /** What is older than this is asked for again, while it is used: no reader waits for the database if any worker is known. */
@@ -26,10 +49,11 @@ const AVOID_MS = 5_000;
 
 export class NearWorkers {
   readonly #options: NearWorkersOptions;
-  #known = new Map<string, NearWorker>();
+  #known = new Map<string, KnownWorker>();
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
   readonly #avoided = new Map<string, number>();
+  readonly #refused = new Set<string>();
   #closed = false;
 
   constructor(options: NearWorkersOptions) {
@@ -59,7 +83,7 @@ export class NearWorkers {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#asking;
-    for (const { stub } of this.#known.values()) stub.close();
+    for (const worker of this.#known.values()) worker.close();
   }
 
   #isAvoided(address: string): boolean {
@@ -74,8 +98,9 @@ export class NearWorkers {
     try {
       const addresses = await this.#options.addresses();
       if (this.#closed) return;
-      const known = new Map(addresses.map(address => [address, this.#known.get(address) ?? open(address)]));
-      for (const { address, stub } of this.#known.values()) if (!known.has(address)) stub.close();
+      const workers = addresses.flatMap(address => this.#known.get(address) ?? this.#open(address) ?? []);
+      const known = new Map(workers.map(worker => [worker.address, worker]));
+      for (const worker of this.#known.values()) if (!known.has(worker.address)) worker.close();
       this.#known = known;
     } catch (error) {
       this.#options.log.debug({ err: error }, 'which workers live is not known; the last ones that did are used');
@@ -84,8 +109,17 @@ export class NearWorkers {
       this.#asking = undefined;
     }
   }
-}
 
-function open(address: string): NearWorker {
-  return { address, stub: new CrossingStub(address, channelCredentials(), channelOptions(NEAR_WINDOW)) };
+  /** Undefined if there is no allowed way to reach the worker. */
+  #open(address: string): KnownWorker | undefined {
+    const { security = Security.local, log } = this.#options;
+    try {
+      return new KnownWorker(address, security.renewed(CrossingStub, address, 'worker', channelOptions(NEAR_WINDOW)));
+    } catch (error) {
+      if (!this.#refused.has(address))
+        log.warn({ worker: address, err: error }, 'a worker of this region is not asked');
+      this.#refused.add(address);
+      return undefined;
+    }
+  }
 }

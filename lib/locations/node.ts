@@ -11,10 +11,12 @@ import type { Capabilities__Output } from '../../proto/generated/entrepot/storag
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { asSize } from '../oci/size.js';
 import { callUnary } from '../rpc/call.js';
-import { bulkChannelOptions, channelCredentials, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, channelOptions, FAR_WINDOW, NEAR_WINDOW } from '../rpc/channel.js';
 import { fail } from '../rpc/errors.js';
 import { watchHealth } from '../rpc/health.js';
 import { StorageStub } from '../rpc/proto.js';
+import { CONNECTION_AGE_MS, type Renewed } from '../rpc/renewed.js';
+import { Security } from '../rpc/security.js';
 import { Lanes } from './lanes.js';
 import type { Need } from './store.js';
 import type { WideStreams } from './wide-streams.js';
@@ -30,7 +32,11 @@ export interface NodeOptions {
   /** Given if the node is in another region: some reads then get a channel with a wide window. */
   readonly wideStreams: WideStreams | undefined;
   readonly identify: Identify;
+  /** How it is reached; plain text on this machine only if absent. */
+  readonly security?: Security;
   readonly log: Logger;
+  /** For tests. */
+  readonly connectionAgeMs?: number;
 }
 
 const DESCRIBE_DEADLINE_MS = 2_000;
@@ -38,10 +44,10 @@ const RETRY_MS = { first: 100, most: 1_000 };
 
 export class StorageNode {
   readonly address: string;
-  readonly stub: StorageClient;
+  readonly #near: Renewed<StorageClient>;
   /** For streams of bytes, so that over a long link nothing else waits behind them. */
-  readonly bulkStub: StorageClient;
-  readonly #wideStub: StorageClient | undefined;
+  readonly #bulk: Renewed<StorageClient> | undefined;
+  readonly #wide: Renewed<StorageClient> | undefined;
   readonly #lanes: Lanes | undefined;
   readonly #options: NodeOptions;
   readonly #stop = new AbortController();
@@ -55,13 +61,24 @@ export class StorageNode {
   constructor(options: NodeOptions) {
     this.address = options.address;
     this.#options = options;
-    this.stub = new StorageStub(options.address, channelCredentials(), channelOptions(NEAR_WINDOW));
-    const bulk = (window: number) =>
-      options.wideStreams && new StorageStub(options.address, channelCredentials(), bulkChannelOptions(window));
-    this.bulkStub = bulk(NEAR_WINDOW) ?? this.stub;
-    this.#wideStub = bulk(FAR_WINDOW);
-    this.#lanes = options.wideStreams && new Lanes(options.address);
+    const { security = Security.local, connectionAgeMs = CONNECTION_AGE_MS } = options;
+    const open = (channel: ReturnType<typeof channelOptions>) =>
+      security.renewed(StorageStub, options.address, 'storage-proxy', channel, connectionAgeMs);
+    this.#near = open(channelOptions(NEAR_WINDOW));
+    this.#bulk = options.wideStreams && open(bulkChannelOptions(NEAR_WINDOW));
+    this.#wide = options.wideStreams && open(bulkChannelOptions(FAR_WINDOW));
+    this.#lanes = options.wideStreams && new Lanes(options.address, security);
     this.#following = this.#follow();
+  }
+
+  /** For a call that begins now. */
+  get stub(): StorageClient {
+    return this.#near.client;
+  }
+
+  /** The same, for a stream of bytes. */
+  get bulkStub(): StorageClient {
+    return (this.#bulk ?? this.#near).client;
   }
 
   /** Whether the node says that it can do this now. */
@@ -85,13 +102,17 @@ export class StorageNode {
    */
   openStream(striped = false): { stub: StorageClient; done: () => void } {
     if (striped && this.#lanes) return this.#lanes.take();
-    const done = this.#wideStub && this.#options.wideStreams?.take();
-    return this.#wideStub && done ? { stub: this.#wideStub, done } : { stub: this.bulkStub, done: () => {} };
+    const done = this.#wide && this.#options.wideStreams?.take();
+    return this.#wide && done ? { stub: this.#wide.client, done } : { stub: this.bulkStub, done: () => {} };
   }
 
   /** Makes sure that the node is the right one. Throws a transient StatusError if it is not, or does not answer. */
   async verify(): Promise<void> {
     if (this.#verified) return;
+    await this.#verifyAnew();
+  }
+
+  async #verifyAnew(): Promise<void> {
     this.#verifying ??= this.#describe().finally(() => {
       this.#verifying = undefined;
     });
@@ -121,9 +142,9 @@ export class StorageNode {
 
   async close(): Promise<void> {
     this.#stop.abort();
-    this.stub.close();
-    if (this.bulkStub !== this.stub) this.bulkStub.close();
-    this.#wideStub?.close();
+    this.#near.close();
+    this.#bulk?.close();
+    this.#wide?.close();
     this.#lanes?.close();
     await this.#following;
   }
@@ -136,7 +157,8 @@ export class StorageNode {
     let reported = '';
     while (!signal.aborted) {
       try {
-        await this.verify();
+        // Also a node that was verified before: its health came over another connection.
+        await this.#verifyAnew();
         if (reported) log.info({ location, node: this.address }, 'the storage node is back');
         reported = '';
         wait = RETRY_MS.first;
@@ -156,19 +178,28 @@ export class StorageNode {
     }
   }
 
-  /** Returns, or throws, when the connection on which the health came is gone. */
+  /** Throws when the connection on which the health came is gone; returns when it is time for another one. */
   async #followHealth(signal: AbortSignal): Promise<void> {
+    const { connectionAgeMs = CONNECTION_AGE_MS } = this.#options;
     const both = new AbortController();
     const stop = AbortSignal.any([signal, both.signal]);
+    let renewed = false;
+    const renewal = setTimeout(() => {
+      renewed = true;
+      both.abort();
+    }, connectionAgeMs * 1.2);
+    const stub = this.stub;
     const follow = async (need: Need) => {
-      for await (const serving of watchHealth(this.stub, `entrepot.storage.${need}`, stop))
-        this.#serving[need] = serving;
+      for await (const serving of watchHealth(stub, `entrepot.storage.${need}`, stop)) this.#serving[need] = serving;
       throw fail.storeUnreachable('the node stopped telling its health');
     };
     const follows = [follow('read'), follow('write')];
     try {
       await Promise.race(follows);
+    } catch (error) {
+      if (!renewed || signal.aborted) throw error;
     } finally {
+      clearTimeout(renewal);
       both.abort();
       await Promise.allSettled(follows);
     }

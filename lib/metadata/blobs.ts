@@ -20,6 +20,12 @@ export interface BlobAnswer {
   readonly blob?: FoundBlob;
 }
 
+/** Repositories by their full names (`library/node`), and by the beginnings of such. */
+export interface RepositoriesByName {
+  readonly names: readonly string[];
+  readonly prefixes: readonly string[];
+}
+
 export class Blobs {
   readonly #db: Database;
   readonly #settings: MetadataSettings;
@@ -79,21 +85,23 @@ export class Blobs {
     );
   }
 
-  /** Makes a blob of another repository (any, if `from` is absent) pullable from this one; undefined if it is not there. */
+  /** Makes a blob of another repository, or of any of several, pullable from this one; undefined if it is not there. */
   async mount(request: {
     repository: RepositoryName;
     digest: Digest;
-    from?: RepositoryName | undefined;
+    from: RepositoryName | RepositoriesByName;
     traceId: string;
   }): Promise<{ size: number } | undefined> {
-    const [fromNamespace, fromName] = request.from ? namePair(this.#settings, request.from) : [null, null];
+    const { from } = request;
+    const sources =
+      typeof from === 'string' ? { names: [namePair(this.#settings, from).join('/')], prefixes: [] } : from;
     const [row] = await this.#db.query(
-      'select mount_blob($1, $2, $3, $4, $5, $6, $7) as size',
+      'select mount_blob_from($1, $2, $3, $4, $5, $6, $7) as size',
       [
         ...namePair(this.#settings, request.repository),
         request.digest,
-        fromNamespace,
-        fromName,
+        sources.names,
+        sources.prefixes,
         this.#settings.replicate,
         request.traceId,
       ],

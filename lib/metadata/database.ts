@@ -7,6 +7,7 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { DatabaseConfig } from '../config/config.js';
+import { connectionOf, isTlsFailure } from './tls.js';
 
 /** PostgreSQL cannot be reached, or cannot serve now. Nothing is wrong with the request. */
 export class DatabaseUnavailable extends Error {
@@ -77,6 +78,12 @@ export class Database {
     }
   }
 
+  /** How its connections are used now. */
+  get pool(): { busy: number; idle: number; waiting: number } {
+    const { totalCount = 0, idleCount = 0, waitingCount = 0 } = this.#current ?? {};
+    return { busy: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     const pool = await this.#pool?.catch(() => undefined);
@@ -109,25 +116,26 @@ export class Database {
   }
 
   async #connect(): Promise<pg.Pool> {
-    if (this.#hosts.length === 1) return this.#poolFor(this.#config.url);
+    if (this.#hosts.length === 1) return await this.#poolFor(this.#config.url);
     let failure: unknown = new Error('DB_URI names no host');
     for (const url of this.#hosts) {
-      const pool = this.#poolFor(url);
+      let pool: pg.Pool | undefined;
       try {
+        pool = await this.#poolFor(url);
         const { rows } = await pool.query<Row>('select pg_is_in_recovery() as standby');
         if (rows[0]?.standby === false) return pool;
         failure = Object.assign(new Error('every host of DB_URI that answers is a standby'), { code: READ_ONLY });
       } catch (error) {
         failure = error;
       }
-      await pool.end().catch(() => {});
+      await pool?.end().catch(() => {});
     }
     throw failure;
   }
 
-  #poolFor(url: string): pg.Pool {
+  async #poolFor(url: string): Promise<pg.Pool> {
     const pool = new pg.Pool({
-      connectionString: url,
+      ...(await connectionOf(url, CONNECT_TIMEOUT_MS)),
       max: this.#config.poolSize,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       idleTimeoutMillis: 60_000,
@@ -188,7 +196,7 @@ function isUnavailable(error: unknown): error is Error {
   if (!(error instanceof Error)) return false;
   if (error instanceof AggregateError) return error.errors.some(isUnavailable);
   const code = codeOf(error);
-  if (UNAVAILABLE_CODES.has(code) || code.startsWith('08')) return true;
+  if (UNAVAILABLE_CODES.has(code) || code.startsWith('08') || isTlsFailure(error)) return true;
   return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered/.test(
     error.message,
   );
@@ -198,14 +206,15 @@ function isUnavailable(error: unknown): error is Error {
 export async function connectOnce(url: string, applicationName: string): Promise<pg.Client> {
   let failure: unknown;
   for (const host of hostsOf(url)) {
-    const client = new pg.Client({
-      connectionString: host,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-      application_name: applicationName,
-    });
-    client.on('error', () => {});
+    let client: pg.Client | undefined;
     try {
+      client = new pg.Client({
+        ...(await connectionOf(host, CONNECT_TIMEOUT_MS)),
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        keepAlive: true,
+        application_name: applicationName,
+      });
+      client.on('error', () => {});
       await client.connect();
       const { rows } = await client.query<Row>('select pg_is_in_recovery() as standby');
       if (rows[0]?.standby === false) return client;
@@ -213,7 +222,7 @@ export async function connectOnce(url: string, applicationName: string): Promise
     } catch (error) {
       failure = error;
     }
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
   throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${failure instanceof Error ? failure.message : failure}`, {
     cause: failure,

@@ -1,7 +1,16 @@
 /** Repositories, by name. */
 import { parseRepository, type RepositoryName } from '../oci/name.js';
+import type { RepositoriesByName } from './blobs.js';
 import type { Database } from './database.js';
 import { asText } from './row.js';
+
+/** A part of the list of all repositories. */
+export interface RepositoryPage {
+  readonly last: RepositoryName | undefined;
+  readonly limit: number;
+  /** Those that may be told. */
+  readonly visible: RepositoriesByName;
+}
 
 export class Repositories {
   readonly #db: Database;
@@ -11,10 +20,11 @@ export class Repositories {
   }
 
   /**
-   * The next `limit` repositories after `last` in ASCII order, each with its namespace: `library/node`. One that holds no
-   * manifest is left out: a push that has only begun, or has been deleted, makes no repository worth a visit.
+   * The next `limit` repositories after `last` in ASCII order, each with its namespace: `library/node`; of those that are
+   * visible only. One that holds no manifest is left out: a push that has only begun, or has been deleted, makes no
+   * repository worth a visit.
    */
-  async list({ last, limit }: { last: RepositoryName | undefined; limit: number }): Promise<RepositoryName[]> {
+  async list({ last, limit, visible }: RepositoryPage): Promise<RepositoryName[]> {
     // A namespace has no slash in it, so this is the order of the whole names, and an index has it.
     const slash = last?.indexOf('/') ?? -1;
     const after =
@@ -23,9 +33,11 @@ export class Repositories {
       `select u.username || '/' || r.name as name
          from "user" u join repository r on r.namespace_user_id = u.id
         where u.username || '/' >= $1 and (u.username || '/', r.name) > ($1, $2)
+          and (u.username || '/' || r.name = any ($4)
+               or exists (select from unnest($5::text[]) prefix where starts_with(u.username || '/' || r.name, prefix)))
           and exists (select from manifest m where m.repository_id = r.id offset 0)
         order by u.username || '/', r.name limit $3`,
-      [...after, limit],
+      [...after, limit, visible.names, visible.prefixes],
       { repeatable: true },
     );
     return rows.flatMap(row => parseRepository(asText(row, 'name')) ?? []);

@@ -34,15 +34,10 @@ export class Tags {
 
   /** Ends a tag; the manifest stays. False if the tag was not there. */
   async remove(repository: RepositoryName, tag: Tag): Promise<boolean> {
-    const rows = await this.#db.query(
-      `update tag t
-          set lifetime_end_ms = greatest(floor(extract(epoch from clock_timestamp()) * 1000)::bigint, t.lifetime_start_ms + 1)
-         from repository r, "user" u
-        where r.id = t.repository_id and u.id = r.namespace_user_id
-          and u.username = $1 and r.name = $2 and t.name = $3 and t.lifetime_end_ms is null
-        returning t.id`,
-      [...namePair(this.#settings, repository), tag],
-    );
-    return rows.length > 0;
+    const [row] = await this.#db.query('select remove_tag($1, $2, $3) as removed', [
+      ...namePair(this.#settings, repository),
+      tag,
+    ]);
+    return row?.removed === true;
   }
 }

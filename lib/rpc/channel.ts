@@ -1,8 +1,7 @@
 /**
- * Channels to other processes, with the options that the design measured.
- * Plain text for now: nodes are reached over loopback or a private network.
+ * The options of channels to other processes, as the design measured them. How a channel is secured, see security.ts.
  */
-import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
+import type { ChannelOptions } from '@grpc/grpc-js';
 
 /** The receive window of a channel inside a region: enough for 10 Gbit/s at 1 ms, and all that a paused reader can hold. */
 export const NEAR_WINDOW = 1024 * 1024;
@@ -46,9 +45,4 @@ export function channelOptions(window: number): ChannelOptions {
  */
 export function bulkChannelOptions(window: number): ChannelOptions {
   return { ...channelOptions(window), 'grpc.keepalive_timeout_ms': 15_000 };
-}
-
-/** The credentials of channels between our processes. */
-export function channelCredentials(): ChannelCredentials {
-  return credentials.createInsecure();
 }

@@ -26,6 +26,7 @@ export const REASONS = [
   'WRONG_LOCATION',
   'DRAINING',
   'UNSUPPORTED',
+  'FORBIDDEN',
   'LOCATION_UNKNOWN',
   'IMAGE_UNKNOWN',
   'NAMESPACE_UNKNOWN',
@@ -72,6 +73,7 @@ export const fail = {
   wrongLocation: (message: string) => new StatusError('UNAVAILABLE', 'WRONG_LOCATION', message),
   draining: () => new StatusError('UNAVAILABLE', 'DRAINING', 'the node is shutting down'),
   unsupported: (message: string) => new StatusError('UNIMPLEMENTED', 'UNSUPPORTED', message),
+  forbidden: (message: string) => new StatusError('PERMISSION_DENIED', 'FORBIDDEN', message),
   locationUnknown: (name: string) => new StatusError('NOT_FOUND', 'LOCATION_UNKNOWN', `there is no location ${name}`),
   imageUnknown: (message: string) => new StatusError('NOT_FOUND', 'IMAGE_UNKNOWN', message),
   namespaceUnknown: (name: string) =>
@@ -102,6 +104,8 @@ const TRANSIENT_REASONS: readonly Reason[] = [
   'WRONG_LOCATION',
   'DRAINING',
   'DATABASE_UNAVAILABLE',
+  // Not this request is refused, but all that this process asks of that node.
+  'FORBIDDEN',
 ];
 const TRANSPORT_STATUSES: readonly StatusName[] = [
   'UNAVAILABLE',
@@ -118,7 +122,7 @@ export function isTransient(error: unknown): error is StatusError {
 }
 
 /** What a handler threw, as grpc-js wants it. An unexpected error tells its text to the log only, never to the wire. */
-export function toServiceError(error: unknown): Partial<StatusObject> & { code: status } {
+export function toServiceError(error: unknown): StatusObject {
   const known = error instanceof StatusError ? error : new StatusError('INTERNAL', undefined, 'internal error');
   const metadata = new Metadata();
   if (known.reason) metadata.set(TRAILER, known.reason);

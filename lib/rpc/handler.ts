@@ -13,6 +13,7 @@ import type {
   ServerWritableStream,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { AnsweredCall } from '../telemetry/process-metrics.js';
 import { traceIdOf } from './call.js';
 import { StatusError, toServiceError } from './errors.js';
 import { messageWriter, readMessages } from './stream.js';
@@ -26,8 +27,27 @@ export interface HandlerContext {
 /** Sends one message of a response stream; resolves when there is room for the next. */
 export type Send<Response> = (message: Response) => Promise<void>;
 
-/** The makers of handlers, for one server's logger. Before each call `admit` is asked; it throws what the caller is told. */
-export function handlers(log: Logger, admit: () => void = () => {}) {
+export interface HandlerOptions {
+  /** Asked before each call; throws what the caller is told. */
+  readonly admit?: (() => void) | undefined;
+  /** Hears of each call that is over. */
+  readonly onAnswered?: ((call: AnsweredCall) => void) | undefined;
+}
+
+/** The makers of handlers, for one server's logger. */
+export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} }: HandlerOptions = {}) {
+  /** To be called when a call is over. */
+  const begin = (path: string) => {
+    const started = performance.now();
+    return (error?: unknown) => {
+      const status = error === undefined ? 'OK' : error instanceof StatusError ? error.status : 'INTERNAL';
+      onAnswered({
+        method: path.slice(path.lastIndexOf('/') + 1),
+        status,
+        seconds: (performance.now() - started) / 1_000,
+      });
+    };
+  };
   const report = (path: string, traceId: string | undefined, error: unknown) => {
     if (!(error instanceof StatusError)) return log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
     const { status, reason, message, cause } = error;
@@ -42,13 +62,18 @@ export function handlers(log: Logger, admit: () => void = () => {}) {
   ): handleUnaryCall<Request, Response> {
     return (call, callback) => {
       const context = contextOf(call);
+      const answered = begin(call.getPath());
       const admitted = async () => {
         admit();
         return handle(call.request, context);
       };
       admitted().then(
-        response => callback(null, response),
+        response => {
+          answered();
+          callback(null, response);
+        },
         error => {
+          answered(error);
           report(call.getPath(), context.traceId, error);
           callback(toServiceError(error));
         },
@@ -82,11 +107,14 @@ export function handlers(log: Logger, admit: () => void = () => {}) {
     run: (send: Send<Response>) => Promise<void>,
   ): Promise<void> {
     const writer = messageWriter<Response>(call, context.signal);
+    const answered = begin(call.getPath());
     try {
       admit();
       await run(writer.write);
       writer.end();
+      answered();
     } catch (error) {
+      answered(error);
       report(call.getPath(), context.traceId, error);
       call.emit('error', toServiceError(error));
     } finally {

@@ -9,8 +9,11 @@ import {
 } from '@grpc/grpc-js';
 import { service } from 'grpc-health-check';
 import { type CallContext, callUnary } from './call.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from './channel.js';
+import { channelOptions, NEAR_WINDOW } from './channel.js';
+import { Security, type ServerRole } from './security.js';
 import { readMessages } from './stream.js';
+
+const LOCAL = { security: Security.local, role: 'storage-proxy' } as const;
 
 const check = method('Check');
 const watch = method('Watch');
@@ -19,9 +22,17 @@ interface HealthAnswer {
   readonly status?: string | number;
 }
 
-/** Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. */
-export async function checkHealth(address: string, service: string, timeoutMs: number): Promise<boolean> {
-  const client = new Client(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+/**
+ * Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. Plain text on
+ * this machine, if nothing else is said.
+ */
+export async function checkHealth(
+  address: string,
+  service: string,
+  timeoutMs: number,
+  secured: { readonly security: Security; readonly role: ServerRole } = LOCAL,
+): Promise<boolean> {
+  const client = new Client(...secured.security.dial(address, secured.role, channelOptions(NEAR_WINDOW)));
   try {
     return isServing(await askHealth(client, service, timeoutMs));
   } catch {

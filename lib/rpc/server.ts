@@ -1,9 +1,9 @@
 /**
- * A gRPC server of ours: a service, grpc.health.v1, reflection, wide windows, and an orderly end.
+ * A gRPC server of ours: services and who may call them, grpc.health.v1, reflection, wide windows, and an orderly end.
  */
 import {
   Server,
-  ServerCredentials,
+  type ServerCredentials,
   type ServerWritableStream,
   type ServiceDefinition,
   type UntypedServiceImplementation,
@@ -12,7 +12,9 @@ import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Address } from '../config/config.js';
+import { authorise, type CallerRole } from './authorise.js';
 import { SERVER_WINDOW } from './channel.js';
+import { Security } from './security.js';
 import { widenConnections, widenStreams } from './window.js';
 
 const healthPackage = loadSync(healthProto);
@@ -23,12 +25,22 @@ export interface Service {
   readonly implementation: UntypedServiceImplementation;
   /** Where its definition comes from, for reflection. */
   readonly package: PackageDefinition;
+  /** Who may call it; all others are refused with PERMISSION_DENIED. */
+  readonly callers: readonly CallerRole[];
 }
+
+/**
+ * A connection under TLS is ended after this time, whatever goes on over it: an authority that is not trusted any more
+ * does not count for ever. Clients of ours renew theirs long before (renewed.ts), and lose nothing.
+ */
+const CONNECTION_AGE_MS = { most: 24 * 3_600_000, grace: 60_000 };
 
 export interface ServerOptions {
   readonly services: readonly Service[];
   /** The names that `setHealth` will speak about; NOT_SERVING until it does. */
   readonly healthNames: readonly string[];
+  /** How callers prove who they are; plain text on this machine only if absent. */
+  readonly security?: Security;
 }
 
 /** A server that listens. */
@@ -46,23 +58,32 @@ export interface RunningServer {
 
 /** Starts a server. Rejects, naming the address, if it cannot listen there. */
 export async function startServer(listen: Address, options: ServerOptions): Promise<RunningServer> {
+  const { services, security = Security.local } = options;
+  const permissions = services.map(({ definition, callers }) => ({
+    paths: Object.values(definition).map(method => method.path),
+    callers,
+  }));
   const server = new Server({
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 10_000,
+    ...(security.certificates && {
+      'grpc.max_connection_age_ms': CONNECTION_AGE_MS.most,
+      'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS.grace,
+    }),
+    interceptors: [authorise(security, permissions)],
   });
-  for (const { definition, implementation } of options.services) server.addService(definition, implementation);
+  for (const { definition, implementation } of services) server.addService(definition, implementation);
 
   const health = new HealthImplementation(
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
   const watchers = addHealth(server, health);
-  new ReflectionService(Object.assign({}, healthPackage, ...options.services.map(each => each.package))).addToServer(
-    server,
-  );
+  new ReflectionService(Object.assign({}, healthPackage, ...services.map(each => each.package))).addToServer(server);
 
   widenStreams(server, SERVER_WINDOW);
-  const port = await bind(server, listen);
+  const tokens = services.some(({ callers }) => callers.includes('administrator'));
+  const port = await bind(server, listen, security.serverCredentials(listen.host, tokens));
   widenConnections(server, SERVER_WINDOW);
 
   return {
@@ -106,10 +127,10 @@ function addHealth(server: Server, health: HealthImplementation): Set<Watch> {
 
 type Watch = ServerWritableStream<unknown, unknown>;
 
-function bind(server: Server, listen: Address): Promise<number> {
+function bind(server: Server, listen: Address, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
     const address = formatAddress(listen);
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(address, credentials, (error, port) => {
       if (error) reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error }));
       else resolve(port);
     });

@@ -2,14 +2,15 @@
 import { createServer, type Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Metrics } from './metrics.js';
+import { collectDefaultMetrics } from 'prom-client';
+import type { ProcessMetrics } from './process-metrics.js';
 
 /** What has to be asked for is left out of an answer that would otherwise take longer than this. */
 const PATIENCE_MS = 3_000;
 
 export interface MetricsListenerOptions {
   readonly listen: { readonly host: string; readonly port: number };
-  readonly metrics: Metrics;
+  readonly metrics: ProcessMetrics;
   /** Brings up to date what is not counted as it happens. */
   readonly refresh: () => Promise<void>;
   readonly log: Logger;
@@ -23,6 +24,9 @@ export class MetricsListener {
   static async start(options: MetricsListenerOptions): Promise<MetricsListener> {
     const listener = new MetricsListener(options);
     await listener.#listen();
+    // Memory, event loop, garbage collection: measured only where somebody looks.
+    collectDefaultMetrics({ register: options.metrics.registry });
+    options.log.info({ listen: `${options.listen.host}:${listener.port}` }, 'metrics are served');
     return listener;
   }
 

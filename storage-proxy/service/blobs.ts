@@ -16,7 +16,7 @@ import { asBytes, asDigest, asDigests } from './validate.js';
 
 const NOTHING = Buffer.alloc(0);
 
-export function blobHandlers({ engine, gates, make }: Parts) {
+export function blobHandlers({ engine, gates, make, metrics }: Parts) {
   return {
     FindMissingBlobs: make.unary<FindMissingBlobsRequest__Output, FindMissingBlobsResponse>(
       async (request, { signal }) => {
@@ -43,6 +43,7 @@ export function blobHandlers({ engine, gates, make }: Parts) {
         const { size, bytes } = await engine.read(digest, { offset, limit: limit || undefined }, signal);
         let first = true;
         for await (const piece of bytes) {
+          metrics.moved('read', piece.length);
           for (let at = 0; at < piece.length; at += FRAME_BYTES) {
             await send({ size: first ? size : 0, data: piece.subarray(at, at + FRAME_BYTES) });
             first = false;

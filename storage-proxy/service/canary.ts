@@ -20,7 +20,8 @@ const PROBE_MS = 20_000;
 
 export interface CanaryOptions {
   readonly engine: Engine;
-  readonly setHealth: (name: string, serving: boolean) => void;
+  /** Hears, at each look, whether the store can be used for that. */
+  readonly setHealth: (need: keyof typeof HEALTH, serving: boolean) => void;
   readonly log: Logger;
 }
 
@@ -88,8 +89,8 @@ export class Canary {
       log.error(identities, 'THE STORE WAS EXCHANGED for another; nothing is served until this process is restarted');
     }
     const usable = locationId !== undefined && !this.#exchanged;
-    setHealth(HEALTH.read, usable && !readError);
-    setHealth(HEALTH.write, usable && !writeError);
+    setHealth('read', usable && !readError);
+    setHealth('write', usable && !writeError);
     this.#report(readError, writeError);
   }
 

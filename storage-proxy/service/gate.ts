@@ -25,6 +25,11 @@ export class Gate {
     this.#options = options;
   }
 
+  /** How full it is now. */
+  get state(): { name: string; running: number; waiting: number } {
+    return { name: this.#options.name, running: this.#running, waiting: this.#waiting.size };
+  }
+
   /** Runs `work` when it is its turn. */
   async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     await this.#enter(signal);

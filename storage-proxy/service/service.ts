@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { handlers } from '../../lib/rpc/handler.js';
 import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
+import type { GateState, StorageMetrics } from '../../lib/telemetry/storage-metrics.js';
 import type { StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import type { Engine } from '../engines/engine.js';
 import { batchHandlers } from './batch.js';
@@ -21,6 +22,7 @@ export interface ServiceOptions {
   readonly version: string;
   /** The store's identity; throws a StatusError while it is not known or not to be trusted. */
   readonly identity: () => string;
+  readonly metrics: StorageMetrics;
   readonly log: Logger;
 }
 
@@ -52,11 +54,13 @@ function makeGates() {
 }
 type Gates = ReturnType<typeof makeGates>;
 
-/** The storage service, ready to be served. */
-export function storageService(options: ServiceOptions): Service {
+/** The storage service, ready to be served; and how full it is. */
+export function storageService(options: ServiceOptions): Service & { readonly load: () => readonly GateState[] } {
+  const { identity, metrics, log } = options;
   // Health alone would not keep callers out: where all nodes say no, the last resort is to try them all the same.
-  const make = handlers(options.log, options.identity);
-  const parts: Parts = { ...options, make, gates: makeGates() };
+  const make = handlers(log, { admit: identity, onAnswered: metrics.answered });
+  const gates = makeGates();
+  const parts: Parts = { ...options, make, gates };
   const implementation: StorageHandlers = {
     ...describeHandlers(parts),
     ...blobHandlers(parts),
@@ -65,5 +69,11 @@ export function storageService(options: ServiceOptions): Service {
     ...collectionHandlers(parts),
     ...signHandlers(parts),
   };
-  return { definition: StorageStub.service, implementation, package: storagePackage };
+  return {
+    definition: StorageStub.service,
+    implementation,
+    package: storagePackage,
+    callers: ['gateway', 'worker'],
+    load: () => Object.values(gates).map(gate => gate.state),
+  };
 }

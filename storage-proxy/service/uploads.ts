@@ -18,7 +18,7 @@ import { asBytes, asDigest, asOptionalDigest, quoted } from './validate.js';
 /** Data of one message. */
 const MAX_DATA_BYTES = 256 * 1024;
 
-export function uploadHandlers({ engine, gates, make }: Parts) {
+export function uploadHandlers({ engine, gates, make, metrics }: Parts) {
   return {
     StartUpload: make.unary<StartUploadRequest__Output, StartUploadResponse>(async (request, { signal }) => {
       const digest = asOptionalDigest(request.digest);
@@ -33,7 +33,8 @@ export function uploadHandlers({ engine, gates, make }: Parts) {
         const messages = requests[Symbol.asyncIterator]();
         const session = await readHeader(messages);
         const sender = new CheckpointSender(send);
-        const last = await engine.append(session, readData(messages), checkpoint => sender.offer(checkpoint), signal);
+        const data = readData(messages, bytes => metrics.moved('written', bytes));
+        const last = await engine.append(session, data, checkpoint => sender.offer(checkpoint), signal);
         await sender.last(last);
       }),
     ),
@@ -63,7 +64,10 @@ async function readHeader(messages: AsyncIterator<AppendUploadRequest__Output>):
 }
 
 /** The data of the messages after it. */
-async function* readData(messages: AsyncIterator<AppendUploadRequest__Output>): AsyncGenerator<Buffer> {
+async function* readData(
+  messages: AsyncIterator<AppendUploadRequest__Output>,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
   while (true) {
     const next = await messages.next();
     if (next.done) return;
@@ -71,6 +75,7 @@ async function* readData(messages: AsyncIterator<AppendUploadRequest__Output>): 
     if (!data) throw fail.malformed('every message of AppendUpload after the header must have data');
     if (data.length > MAX_DATA_BYTES)
       throw fail.malformed(`a message has ${data.length} bytes of data; at most ${MAX_DATA_BYTES} are taken`);
+    onBytes(data.length);
     yield data;
   }
 }

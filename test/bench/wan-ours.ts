@@ -46,6 +46,7 @@ export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
     DISTRIBUTED_STORAGE_PREFERENCE: ['usstorage', 'eustorage'],
     FEATURE_STORAGE_REPLICATION: true,
     ENTREPOT_LOCATIONS: { usstorage: nodes(wan.us), eustorage: nodes(wan.eu) },
+    ENTREPOT_INSECURE_GRPC: true,
     ENTREPOT_WORKER_CONCURRENCY: concurrency,
     ENTREPOT_ANONYMOUS_ACCESS: 'push',
   };

@@ -129,7 +129,7 @@ test('wrong bytes in Redis are never served', async () => {
   assert.is((await eu.pullManifest('cached', digest)).digest, digest);
 });
 
-test('what is deleted is gone at once from every gateway, although Redis and they have the bytes', async () => {
+test('Deleting Manifests: what is deleted is gone at once from every gateway, although Redis and they have the bytes', async () => {
   const digest = await pushNew(us, 'deleted');
   assert.is((await eu.pullManifest('cached', 'deleted')).digest, digest);
   assert.is((await us.request('DELETE', `/v2/cached/manifests/${digest}`)).status, 202);

@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import * as assert from 'uvu/assert';
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { digestOf } from '../../lib/oci/digest.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
 import { contentOf } from '../contract/folder.js';
 import { startProxy } from '../storage-proxy/start.js';
@@ -40,7 +41,7 @@ for (const [errno, reason] of [
   test(`${errno}: the upload fails, for good, and nothing becomes visible`, async () => {
     const folder = await temporaryFolder('fsync');
     const proxy = await startProxy({ folder });
-    const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+    const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
     atEnd(() => stub.close());
     const store = new RemoteStore(routeTo(stub));
     const data = pattern(1_000_000, 1);
@@ -69,7 +70,7 @@ for (const [errno, reason] of [
 test('a folder that cannot be synced fails the commit', async () => {
   const folder = await temporaryFolder('fsync');
   const proxy = await startProxy({ folder });
-  const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   atEnd(() => stub.close());
   const store = new RemoteStore(routeTo(stub));
   const data = pattern(1_000_000, 2);

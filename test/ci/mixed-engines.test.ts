@@ -90,6 +90,32 @@ test('each region serves all of it by itself', async () => {
   }
 });
 
+test('Pushing a blob in chunks: a store of parts tells the least size of a chunk, and takes smaller ones all the same', async () => {
+  const eu = client('eu');
+  const begun = await eu.request('POST', '/v2/mixed/chunks/blobs/uploads/');
+  const least = Number(begun.headers['oci-chunk-min-length']);
+  assert.ok(least >= 1024 * 1024, `${least}`);
+  const bytes = randomBytes(least + 3_000);
+  const digest = sha256(bytes);
+  let { location } = begun.headers;
+  for (const [from, to] of [
+    [0, 1_000],
+    [1_000, 2_000],
+    [2_000, least + 2_000],
+    [least + 2_000, bytes.length],
+  ] as const) {
+    const headers = { 'content-range': `${from}-${to - 1}` };
+    const answer = await eu.request('PATCH', location ?? '', { body: bytes.subarray(from, to), headers });
+    assert.is(answer.status, 202, answer.body.toString());
+    location = answer.headers.location;
+  }
+  assert.is((await eu.request('PUT', `${location}&digest=${digest}`)).status, 201);
+  assert.ok((await eu.pullBlob('mixed/chunks', digest)).equals(bytes));
+  // On a disk any size is as good.
+  const onDisk = await client('us').request('POST', '/v2/mixed/chunks/blobs/uploads/');
+  assert.is(onDisk.headers['oci-chunk-min-length'], undefined);
+});
+
 test('a fourth location is added while the others run, and fills', async () => {
   const path = await folder('sa');
   await regions.add({ name: 'sa', storage: ['LocalStorage', { storage_path: path }] });

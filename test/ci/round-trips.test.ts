@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Location } from '../../lib/locations/location.js';
 import { digestOf, hexOf } from '../../lib/oci/digest.js';
-import { Metrics } from '../../lib/telemetry/metrics.js';
+import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
@@ -128,7 +128,7 @@ test('5,000 small blobs wait for at most ten round trips', async () => {
     roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }], paused: [] },
     concurrency: 8,
     crossings,
-    metrics: new Metrics(),
+    metrics: new WorkerMetrics('worker', 'test'),
     log: quiet,
   });
   await link.runUntil(async () => (await stack.sql('select 1 from replication limit 1')).length === 0);

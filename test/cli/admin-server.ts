@@ -32,7 +32,10 @@ export async function startAdminServer(): Promise<{ readonly address: string; sc
   );
   const server = await startServer(
     { host: '127.0.0.1', port: 0 },
-    { services: [{ definition: AdminStub.service, implementation, package: adminPackage }], healthNames: [''] },
+    {
+      services: [{ definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] }],
+      healthNames: [''],
+    },
   );
   server.setHealth('', true);
   atEnd(() => server.stop(0));

@@ -11,6 +11,7 @@ const NODES = '{usstorage: {nodes: [us:7070]}, eustorage: {nodes: [eu:7070]}}';
 test('a good configuration: ok, a summary, exit 0', () => {
   const { status, stdout, stderr } = entrepot(['config', 'check', '--config', QUAY], {
     ENTREPOT_LOCATIONS: NODES,
+    ENTREPOT_INSECURE_GRPC: 'true',
     QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage',
   });
   assert.is(stderr, '');

@@ -36,11 +36,22 @@ test("Quay's documented file loads unchanged for gateway and worker once the nod
     const config = loadConfig({
       role,
       file: QUAY,
-      env: { ENTREPOT_LOCATIONS: NODES, QUAY_DISTRIBUTED_STORAGE_PREFERENCE: ' eustorage ' },
+      env: {
+        ENTREPOT_LOCATIONS: NODES,
+        ENTREPOT_INSECURE_GRPC: 'true',
+        QUAY_DISTRIBUTED_STORAGE_PREFERENCE: ' eustorage ',
+      },
     });
     assert.is(config.serverHostname, 'registry.example.com');
     assert.is(config.database?.url, 'postgresql://postgres:password@10.19.0.1:5432/quay');
-    assert.equal(config.redis, { host: '10.19.0.2', port: 6379, password: undefined, db: 0, tls: false });
+    assert.equal(config.redis, {
+      host: '10.19.0.2',
+      port: 6379,
+      username: undefined,
+      password: undefined,
+      db: 0,
+      tls: undefined,
+    });
     assert.equal(config.locations, [
       { name: 'usstorage', nodes: ['us:7070'] },
       { name: 'eustorage', nodes: ['[fd00::5]:7070', 'eu2:7070'] },
@@ -74,17 +85,24 @@ test("without nodes Quay's file loads for the cli, and for gateway and worker th
 });
 
 test("a file full of Quay's other keys loads, with one notice that names them", () => {
-  const env = { ENTREPOT_LOCATIONS: '{default: {nodes: [10.0.0.5:7070]}}' };
+  const env = { ENTREPOT_LOCATIONS: '{default: {nodes: [10.0.0.5:7070]}}', ENTREPOT_INSECURE_GRPC: 'true' };
   const config = loadConfig({ role: 'gateway', file: fixture('quay-production.yaml'), env });
   assert.is(config.notices.length, 1);
-  assert.match(config.notices[0] ?? '', /SECRET_KEY.*BUILDLOGS_REDIS\.ssl_cert_reqs/);
+  assert.match(config.notices[0] ?? '', /SECRET_KEY.*BUILDLOGS_REDIS\.socket_timeout/);
   assert.match(config.notices[0] ?? '', 'AZURE_LOGIN_CONFIG');
   assert.not.match(config.notices[0] ?? '', /hunter2|DB_CONNECTION_ARGS|BITBUCKET/);
   assert.is(
     config.database?.url,
     'postgresql://quay:hunter2%2Fdb@db1.example.com,db2.example.com:5433/quay?sslmode=verify-full&sslrootcert=%2Fconf%2Fstack%2Fca.crt',
   );
-  assert.equal(config.redis, { host: 'redis', port: 6379, password: 'hunter2-redis', db: 0, tls: true });
+  assert.equal(config.redis, {
+    host: 'redis',
+    port: 6379,
+    username: undefined,
+    password: 'hunter2-redis',
+    db: 0,
+    tls: { ca: undefined, cert: undefined, key: undefined, verified: true, hostChecked: true },
+  });
   assert.is(config.replication, false);
   assert.is(config.maximumLayerSize, 100 * 1024 ** 3);
   assert.equal(config.defaultLocations, ['default']); // an empty list is the same as none
@@ -128,6 +146,7 @@ ENTREPOT_DB_LISTEN_URI: postgresql://file/entrepot
     ENTREPOT_SPARSE_IMAGES: 'true',
     ENTREPOT_DB_LISTEN_URI: 'postgres://environment/entrepot',
     ENTREPOT_DB_POOL_SIZE: '4',
+    ENTREPOT_INSECURE_GRPC: 'true',
     ENTREPOT_LOCATIONS: NODES,
   });
   assert.is(config.logLevel, 'debug');

@@ -150,13 +150,13 @@ test('nodes', () => {
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS: names no nodes for eustorage; write/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}}'),
   );
   one(
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS: names no nodes for eustorage; write/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}, eustorage: {nodes: []}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}, eustorage: {nodes: []}}'),
   );
   one(
     TWO_LOCATIONS,
@@ -168,15 +168,15 @@ test('nodes', () => {
     TWO_LOCATIONS,
     /^ENTREPOT_LOCATIONS\.usstorage: has an unknown field node; only nodes/,
     'worker',
-    nodes('{usstorage: {node: [us:1], nodes: [us:1]}}'),
+    nodes('{usstorage: {node: [localhost:1], nodes: [localhost:1]}}'),
   );
   one(TWO_LOCATIONS, /^ENTREPOT_LOCATIONS\.usstorage: must be \{nodes/, 'worker', nodes('{usstorage: us:7070}'));
   one(TWO_LOCATIONS, /^ENTREPOT_LOCATIONS: must be a mapping/, 'worker', nodes('us:7070'));
   one(
     TWO_LOCATIONS,
-    /^ENTREPOT_LOCATIONS\.eustorage\.nodes\[0\]: us:1 is given for usstorage already/,
+    /^ENTREPOT_LOCATIONS\.eustorage\.nodes\[0\]: localhost:1 is given for usstorage already/,
     'worker',
-    nodes('{usstorage: {nodes: [us:1]}, eustorage: {nodes: [us:1]}}'),
+    nodes('{usstorage: {nodes: [localhost:1]}, eustorage: {nodes: [localhost:1]}}'),
   );
 });
 
@@ -342,6 +342,37 @@ test('a write quorum that could never be met', () => {
   const config = load(plus(`${copies}\nENTREPOT_WRITE_QUORUM: 2\nENTREPOT_WRITE_QUORUM_SECONDS: 5`));
   assert.equal([config.writeQuorum, config.writeQuorumSeconds], [2, 5]);
   assert.equal([load(TWO_LOCATIONS).writeQuorum, load(TWO_LOCATIONS).writeQuorumSeconds], [1, 60]);
+});
+
+test('gRPC over a network wants certificates, or to be allowed in plain text by name', () => {
+  const far = { ENTREPOT_LOCATIONS: '{usstorage: {nodes: [us:7070]}, eustorage: {nodes: ["127.0.0.1:7070"]}}' };
+  for (const role of ['gateway', 'worker'] as const)
+    one(
+      TWO_LOCATIONS,
+      /^ENTREPOT_LOCATIONS: us:7070 would be reached .*ENTREPOT_GRPC_TLS_CA.*ENTREPOT_INSECURE_GRPC/,
+      role,
+      far,
+    );
+  const proxy = { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'usstorage', ENTREPOT_STORAGE_PROXY_LISTEN: '0.0.0.0:7070' };
+  one(TWO_LOCATIONS, /^ENTREPOT_STORAGE_PROXY_LISTEN: .*plain text.*ENTREPOT_INSECURE_GRPC/, 'storage-proxy', proxy);
+  const worker = { ENTREPOT_WORKER_LISTEN: '10.0.0.5:7090' };
+  one(TWO_LOCATIONS, /^ENTREPOT_WORKER_LISTEN: .*plain text.*ENTREPOT_INSECURE_GRPC/, 'worker', worker);
+  for (const allowed of [
+    { ENTREPOT_INSECURE_GRPC: 'true' },
+    { ENTREPOT_GRPC_TLS_CA: '/ca', ENTREPOT_GRPC_TLS_CERT: '/cert', ENTREPOT_GRPC_TLS_KEY: '/key' },
+  ]) {
+    load(TWO_LOCATIONS, 'gateway', { ...far, ...allowed });
+    load(TWO_LOCATIONS, 'storage-proxy', { ...proxy, ...allowed });
+    load(TWO_LOCATIONS, 'worker', { ...far, ...worker, ...allowed });
+  }
+  one(
+    plus('ENTREPOT_GRPC_TLS_CA: /a\nENTREPOT_GRPC_TLS_KEY: /k'),
+    /^ENTREPOT_GRPC_TLS_CERT: is missing beside ENTREPOT_GRPC_TLS_CA and/,
+  );
+  const all = 'ENTREPOT_GRPC_TLS_CA: /a\nENTREPOT_GRPC_TLS_CERT: /c\nENTREPOT_GRPC_TLS_KEY: /k';
+  one(plus(`${all}\nENTREPOT_INSECURE_GRPC: true`), /^ENTREPOT_INSECURE_GRPC: stands beside certificates/);
+  one(plus('ENTREPOT_ADMINISTRATORS: [a b]'), /^ENTREPOT_ADMINISTRATORS\[0\]: a name has at most 63/);
+  one(plus('ENTREPOT_ADMIN_TOKENS: {ci: hunter2}'), /^ENTREPOT_ADMIN_TOKENS\.ci: must be the SHA-256 of the token/);
 });
 
 test.run();

@@ -41,6 +41,8 @@ export interface SuiteOptions {
   readonly namespace: string;
   /** A folder for the reports. */
   readonly folder: string;
+  /** Whom the suite signs in as; nobody if absent. */
+  readonly user?: { readonly name: string; readonly password: string };
 }
 
 /** The command, see test/support/needs.ts. */
@@ -50,7 +52,7 @@ const RUN_TIMEOUT_MS = 60_000;
 
 /** Runs all of the suite once. Throws if it did not come to an end with a report. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
-  const { registry, version, namespace, folder } = options;
+  const { registry, version, namespace, folder, user } = options;
   const { code, stdout, stderr } = await attempt(OCI_SUITE, [], {
     // It takes a configuration from the folder that it is started in.
     cwd: folder,
@@ -65,6 +67,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteResult> {
       OCI_DATA_SPARSE: 'true',
       OCI_LOG: 'error',
       OCI_RESULTS_DIR: folder,
+      ...(user ? { OCI_USERNAME: user.name, OCI_PASSWORD: user.password } : {}),
     },
   });
   const failed = code !== 0;

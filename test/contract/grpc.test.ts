@@ -1,7 +1,8 @@
 /** The same contract over the gRPC client, in front of a real storage-proxy. */
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { startProxy } from '../storage-proxy/start.js';
 import { freePort } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -12,7 +13,7 @@ contract('LocalStorage over gRPC', async () => {
   const folder = await temporaryFolder('proxy');
   const port = await freePort();
   let proxy = await startProxy({ folder, port });
-  const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   return {
     store: new RemoteStore(routeTo(stub)),
     leftovers: () => contentOf(folder),

@@ -1,7 +1,8 @@
 /** The contract over an S3 server: over the engine itself, and over gRPC in front of a real storage-proxy. */
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
 import { contract, type OpenStore } from '../contract/contract.js';
 import { memoryOf } from '../contract/folder.js';
@@ -37,7 +38,7 @@ export async function openRemote(server: S3Server): Promise<OpenStore> {
   const bucket = await makeBucket(server);
   const port = await freePort();
   let node = await startNode({ bucket, port });
-  const stub = new StorageStub(node.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const stub = new StorageStub(...Security.local.dial(node.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   return {
     store: new RemoteStore(routeTo(stub)),
     leftovers: () => bucket.content(),

@@ -4,9 +4,10 @@ import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import * as assert from 'uvu/assert';
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StatusError } from '../../lib/rpc/errors.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import type { Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
 import { s3Drivers } from '../../storage-proxy/engines/s3/arguments.js';
 import type { Tuning } from '../../storage-proxy/engines/s3/staging.js';
@@ -160,7 +161,9 @@ export function s3Cases(
     const digest = digestOf(data);
     const ports = [await freePort(), await freePort()];
     const nodes = await Promise.all(ports.map(port => startNode({ bucket, port })));
-    const stubs = nodes.map(node => new StorageStub(node.address, channelCredentials(), channelOptions(NEAR_WINDOW)));
+    const stubs = nodes.map(
+      node => new StorageStub(...Security.local.dial(node.address, 'storage-proxy', channelOptions(NEAR_WINDOW))),
+    );
     const stores = stubs.map(stub => new RemoteStore(routeTo(stub)));
     try {
       let at: Checkpoint | undefined;

@@ -1,7 +1,7 @@
-/** Who may do what, until accounts exist. */
+/** Who may do what where there are no accounts. */
 import type { IncomingMessage } from 'node:http';
 import * as assert from 'uvu/assert';
-import { callerOf } from '../../gateway/auth/caller.js';
+import { isOfThisMachine } from '../../gateway/auth/caller.js';
 import { type OciClient, type RequestOptions, sha256 } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
 import { codeOf, type Stack, startStack } from './stack.js';
@@ -86,13 +86,13 @@ test('not opened by name: this machine only, and not through a proxy', async () 
 
 test('what counts as this machine', () => {
   const from = (remoteAddress: string | undefined) =>
-    callerOf({ headers: { host: 'localhost' }, socket: { remoteAddress } } as unknown as IncomingMessage).loopback;
+    isOfThisMachine({ headers: { host: 'localhost' }, socket: { remoteAddress } } as unknown as IncomingMessage);
   for (const address of ['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1']) assert.ok(from(address), address);
   const others = ['10.0.0.1', '128.0.0.1', '::', '::2', '::ffff:10.0.0.1', 'fe80::1', '2001:db8::1', undefined];
   for (const address of others) assert.not(from(address), address);
 
   const named = (host: string | undefined) =>
-    callerOf({ headers: { host }, socket: { remoteAddress: '127.0.0.1' } } as unknown as IncomingMessage).loopback;
+    isOfThisMachine({ headers: { host }, socket: { remoteAddress: '127.0.0.1' } } as unknown as IncomingMessage);
   for (const host of ['localhost', 'localhost:8080', '127.0.0.1:8080', '[::1]:8080', '127.9.9.9']) {
     assert.ok(named(host), host);
   }

@@ -33,7 +33,7 @@ const uploadRows = () => stack.sql('select byte_count::int as bytes from blobupl
 const hex = 'a'.repeat(64);
 
 for (const [way, push] of Object.entries(waysToPush)) {
-  test(`a wrong digest: ${way}`, async () => {
+  test(`Pushing blobs: a wrong digest is 400, and no blob appears: ${way}`, async () => {
     const bytes = someBytes(50_000);
     for (const algorithm of ['sha256', 'sha512']) {
       const digest = digestOf(someBytes(10), algorithm);
@@ -48,7 +48,7 @@ for (const [way, push] of Object.entries(waysToPush)) {
   });
 }
 
-test('a malformed digest leaves the upload as it is', async () => {
+test('Pushing blobs: a malformed digest, or an unknown algorithm, leaves the upload as it is', async () => {
   const location = await begin(stack.client, 'malformed');
   const digests = [
     '',
@@ -75,7 +75,7 @@ test('a malformed digest leaves the upload as it is', async () => {
   assert.equal(await uploadRows(), [{ bytes: 0 }]);
 });
 
-test('a chunk out of order, by PATCH and by PUT, is refused and not written', async () => {
+test('Pushing a blob in chunks: one out of order, by PATCH and by PUT, is refused and not written', async () => {
   const bytes = someBytes(3_000);
   const location = await begin(stack.client, 'order');
   const first = await stack.client.request('PATCH', location, {
@@ -315,7 +315,7 @@ test('manifests that many clients send slowly are bounded together, and what the
   assert.is((await one()).status, 400);
 });
 
-test('a manifest under a digest that is not its own', async () => {
+test('Pushing Manifests: under a digest that is not its own, or is none', async () => {
   const body = '{"schemaVersion":2}';
   for (const digest of [digestOf(Buffer.from('other')), digestOf(Buffer.from('other'), 'sha512')]) {
     const answer = await put(digest, body);
@@ -327,7 +327,7 @@ test('a manifest under a digest that is not its own', async () => {
   assert.is(codeOf(malformed), 'DIGEST_INVALID');
 });
 
-test('a manifest whose blobs are missing', async () => {
+test('Pushing Manifests: one whose blobs are missing', async () => {
   const [config, layer] = [digestOf(someBytes(2)), digestOf(someBytes(2))];
   const image = {
     schemaVersion: 2,

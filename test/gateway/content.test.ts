@@ -16,7 +16,7 @@ const indexType = 'application/vnd.oci.image.index.v1+json';
 const emptyIndex = (annotations: Record<string, string>) =>
   Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [], annotations }));
 
-test('base', async () => {
+test('Determining Support: /v2/ answers', async () => {
   for (const path of ['/v2/', '/v2']) {
     const answer = await stack.client.request('GET', path);
     assert.is(answer.status, 200);
@@ -25,7 +25,7 @@ test('base', async () => {
   }
 });
 
-test('ranges of a blob', async () => {
+test('Pulling blobs: ranges of every form', async () => {
   const bytes = someBytes(500_000);
   const digest = await stack.client.pushBlob('ranges', bytes);
   const path = `/v2/ranges/blobs/${digest}`;
@@ -63,7 +63,7 @@ test('ranges of a blob', async () => {
   assert.is(same.status, 206);
 });
 
-test('a blob of no bytes', async () => {
+test('Pulling blobs: one of no bytes', async () => {
   const digest = await stack.client.pushBlob('empty', Buffer.alloc(0));
   const path = `/v2/empty/blobs/${digest}`;
   const answer = await stack.client.request('GET', path);
@@ -72,7 +72,7 @@ test('a blob of no bytes', async () => {
   assert.is((await stack.client.request('GET', path, { headers: { range: 'bytes=0-' } })).status, 416);
 });
 
-test('HEAD of a blob; an encoded colon', async () => {
+test('Checking if content exists: HEAD of a blob tells its size and digest; an encoded colon', async () => {
   const bytes = someBytes(1_234);
   const digest = await stack.client.pushBlob('head', bytes);
   for (const name of [digest, digest.replace(':', '%3A')]) {
@@ -87,7 +87,7 @@ test('HEAD of a blob; an encoded colon', async () => {
   assert.is(missing.body.length, 0);
 });
 
-test('what is not there', async () => {
+test('Error Codes: what is not there', async () => {
   const digest = digestOf(someBytes(8));
   await stack.client.pushBlob('there', someBytes(8));
   const cases: [string, string][] = [
@@ -114,7 +114,7 @@ test('a blob of one repository is not in another', async () => {
   assert.is((await stack.client.request('GET', `/v2/yours/blobs/${digest}`)).status, 404);
 });
 
-test('deleting a blob', async () => {
+test('Deleting Blobs: out of the repository, at once', async () => {
   const bytes = someBytes(77);
   const digest = await stack.client.pushBlob('delete', bytes);
   const path = `/v2/delete/blobs/${digest}`;
@@ -127,7 +127,7 @@ test('deleting a blob', async () => {
   assert.is((await stack.client.request('HEAD', path)).status, 200);
 });
 
-test('an image: byte for byte, by tag and by digest', async () => {
+test('Pulling manifests: byte for byte, by tag and by digest, with type, size and digest; HEAD as well', async () => {
   const { digest, layers } = await stack.client.pushImage('library/image', 'v1', [someBytes(5_000), someBytes(10)]);
   const byTag = await stack.client.request('GET', '/v2/library/image/manifests/v1');
   assert.is(byTag.status, 200);
@@ -148,7 +148,7 @@ test('an image: byte for byte, by tag and by digest', async () => {
   assert.is(layers.length, 2);
 });
 
-test('any media type, odd bytes, and sha512', async () => {
+test('Pulling manifests: the media type that it was pushed as, without parameters; odd bytes, and sha512', async () => {
   const bytes = Buffer.from('{\n  "schemaVersion": 2,\t"unknown": [1.50, "\\u00e4"] }\n');
   const type = 'application/vnd.example.thing.v3+json';
   for (const algorithm of ['sha256', 'sha512']) {
@@ -166,7 +166,7 @@ test('any media type, odd bytes, and sha512', async () => {
   }
 });
 
-test('a subject is told, and need not exist', async () => {
+test('Pushing Manifests with Subject: OCI-Subject tells it, by tag and by digest, and it need not exist', async () => {
   const subject = { mediaType: imageManifestType, digest: digestOf(someBytes(5)), size: 5 };
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [], subject }));
   for (const reference of ['attached', digestOf(bytes)]) {
@@ -179,7 +179,7 @@ test('a subject is told, and need not exist', async () => {
   }
 });
 
-test('a tag moves at once; deleting a tag keeps the manifest; deleting a manifest ends its tags', async () => {
+test('Deleting tags keeps the manifest, deleting a manifest ends its tags, at once; a tag moves at once', async () => {
   const [one, two] = [emptyIndex({ n: '1' }), emptyIndex({ n: '2' })];
   const path = (reference: string) => `/v2/moving/manifests/${reference}`;
   await stack.client.pushManifest('moving', 'latest', one, indexType);
@@ -201,7 +201,7 @@ test('a tag moves at once; deleting a tag keeps the manifest; deleting a manifes
   assert.is((await stack.client.request('HEAD', path('latest'))).status, 200);
 });
 
-test('tags, page by page', async () => {
+test('Listing Tags: page by page, in ASCII order; last without n', async () => {
   const names = ['B', 'a', 'b', 'c', '_x', '0', 'latest'];
   for (const name of names) await stack.client.pushManifest('pages', name, emptyIndex({}), indexType);
   const sorted = names.toSorted();
@@ -229,7 +229,7 @@ test('tags, page by page', async () => {
   }
 });
 
-test('wrong methods', async () => {
+test('Endpoints: wrong methods', async () => {
   const cases: [string, string, string][] = [
     ['POST', '/v2/', 'GET, HEAD'],
     ['PUT', `/v2/a/blobs/${digestOf(Buffer.alloc(0))}`, 'GET, HEAD, DELETE'],

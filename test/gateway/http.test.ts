@@ -22,7 +22,10 @@ async function serving(
   limits: { idleTimeoutMs?: number; headersTimeoutMs?: number } = {},
 ): Promise<void> {
   const server = new HttpServer({ log, ...limits });
-  const { port } = await server.listen({ host: '127.0.0.1', port: 0 }, createApp(log, handle).callback());
+  const { port } = await server.listen(
+    { host: '127.0.0.1', port: 0 },
+    createApp({ log, handle, onAnswered: () => {} }).callback(),
+  );
   try {
     await use(port, server);
   } finally {
@@ -170,7 +173,7 @@ test('100 Continue comes when the body is asked for, and not before', async () =
   let allowed = false;
   await serving(
     async ctx => {
-      if (!allowed) throw oci.denied();
+      if (!allowed) throw oci.denied('not that');
       ctx.body = await readWholeBody(ctx, { limit: 10, tooLarge: big });
     },
     async port => {
@@ -201,7 +204,7 @@ test('100 Continue comes when the body is asked for, and not before', async () =
 test('a refusal is readable though the client still sends', async () => {
   await serving(
     async () => {
-      throw oci.denied();
+      throw oci.denied('not that');
     },
     async port => {
       // One that sends everything before it reads, within what we discard.
@@ -247,7 +250,7 @@ test('a refusal is readable though the client still sends', async () => {
 test('a small unread body does not cost the connection', async () => {
   await serving(
     async () => {
-      throw oci.denied();
+      throw oci.denied('not that');
     },
     async port => {
       const connection = await RawConnection.open(port);

@@ -56,7 +56,7 @@ test('an encoded colon is a colon, in references only', () => {
   assert.is(route(`/v2/a%3Ab/manifests/v1`), '400 NAME_INVALID');
 });
 
-test('malformed names', () => {
+test('Pulling manifests: names of repositories that are none', () => {
   const names = [
     'A',
     'a//b',
@@ -88,7 +88,7 @@ test('malformed names', () => {
   }
 });
 
-test('malformed references', () => {
+test('Pulling manifests: tags and digests that are none', () => {
   for (const tag of ['..', '.a', '-a', 'a%2fb', '%2e%2e', 'a b', 'a'.repeat(129), '', 'ä', 'a%00', '%', '%3']) {
     assert.is(route(`/v2/a/manifests/${tag}`), '400 MANIFEST_INVALID', tag);
   }

@@ -24,7 +24,10 @@ export interface Stack {
   readonly port: number;
   readonly client: OciClient;
   readonly proxies: Readonly<Record<string, StartedProcess>>;
+  readonly proxyPorts: Readonly<Record<string, number>>;
   readonly databaseUrl: string;
+  /** What the first gateway has written so far. */
+  gatewayLog(): string;
   startGateway(config?: Readonly<Record<string, unknown>>): Promise<Gateway>;
   sql(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>;
   /** The files that the stores hold: blobs, and what uploads have left. */
@@ -97,7 +100,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   return {
     port: first.port,
     client: first.client,
+    gatewayLog: () => first.process.log(),
     proxies,
+    proxyPorts: ports,
     databaseUrl,
     startGateway,
     sql: async (text, values = []) => (await pool.query(text, values)).rows,

@@ -1,7 +1,11 @@
 /** Pushing blobs: every way that the specification has, and what happens when a client goes away in the middle. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { suite } from '../support/suite.js';
+import { Locations } from '../../lib/locations/locations.js';
+import { UploadExpiry } from '../../worker/expire-uploads/expire-uploads.js';
+import { openMetadata, quiet } from '../support/clients.js';
+import { atEnd, suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 import { RawConnection } from './raw.js';
 import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
 
@@ -16,7 +20,7 @@ const UUID = /\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\?|$)/;
 
 for (const [way, push] of Object.entries(waysToPush)) {
   for (const algorithm of ['sha256', 'sha512']) {
-    test(`${way}, ${algorithm}`, async () => {
+    test(`Pushing blobs: ${way}, ${algorithm}, of no byte and of megabytes`, async () => {
       for (const size of [0, 1, 2, 100_000, 3_000_000]) {
         const bytes = someBytes(size);
         const digest = digestOf(bytes, algorithm);
@@ -33,12 +37,29 @@ for (const [way, push] of Object.entries(waysToPush)) {
   }
 }
 
+test('Pushing blobs: digest-algorithm is a hint, and another digest closes the upload as well', async () => {
+  for (const [hint, algorithm] of [
+    ['sha512', 'sha256'],
+    ['sha256', 'sha512'],
+  ] as const) {
+    for (const size of [0, 100_000]) {
+      const bytes = someBytes(size);
+      const digest = digestOf(bytes, algorithm);
+      const location = await begin(stack.client, 'hint', `?digest-algorithm=${hint}`);
+      const patched = await stack.client.request('PATCH', location, { body: bytes });
+      const put = await stack.client.request('PUT', closing(patched.headers.location, digest));
+      assert.is(put.status, 201, put.body.toString());
+      assert.ok((await stack.client.pullBlob('hint', digest)).equals(bytes));
+    }
+  }
+});
+
 test('afterwards nothing of an upload is left', async () => {
   assert.equal(await stack.sql('select * from blobupload'), []);
   assert.equal((await stack.stored()).uploads, []);
 });
 
-test('an upload tells where it is', async () => {
+test('Pushing a blob in chunks: an upload tells where it is, and has a UUID', async () => {
   const begun = await stack.client.request('POST', '/v2/status/blobs/uploads/');
   assert.is(begun.status, 202);
   assert.match(begun.headers.location ?? '', UUID);
@@ -57,7 +78,7 @@ test('an upload tells where it is', async () => {
   assert.is(at.body.length, 0);
 });
 
-test('cancelling', async () => {
+test('Cancel a blob upload: it is gone', async () => {
   const location = await begin(stack.client, 'cancel');
   await stack.client.request('PATCH', location, { body: someBytes(100_000) });
   const cancelled = await stack.client.request('DELETE', location);
@@ -67,6 +88,30 @@ test('cancelling', async () => {
     assert.is(answer.status, 404, method);
     assert.is(codeOf(answer), 'BLOB_UPLOAD_UNKNOWN');
   }
+});
+
+test('Cancel a blob upload: one that nobody goes on with is ended, and what it held is freed', async () => {
+  const locations = new Locations({
+    locations: [{ name: 'usstorage', nodes: [`127.0.0.1:${stack.proxyPorts.usstorage}`] }],
+    preference: ['usstorage'],
+    identify: async () => true,
+    log: quiet,
+  });
+  atEnd(() => locations.close());
+  await locations.settle(5_000);
+  const { uploads: before } = await stack.stored();
+  const [idle, busy] = [await begin(stack.client, 'idle'), await begin(stack.client, 'idle')];
+  for (const location of [idle, busy]) await stack.client.request('PATCH', location, { body: someBytes(10_000) });
+  const [, uuid] = /uploads\/([^?]+)/.exec(idle) ?? [];
+  await stack.sql(`update blobupload set updated_at = now() - interval '61 minutes' where uuid = $1`, [uuid]);
+  const { uploads } = openMetadata(stack.databaseUrl);
+  const expiry = new UploadExpiry(uploads, locations, 60, quiet);
+  const isGone = async () => (await stack.client.request('GET', idle)).status === 404;
+  assert.ok(await until(isGone, 5_000));
+  await expiry.close();
+  assert.is((await stack.client.request('GET', busy)).status, 204);
+  assert.is((await stack.client.request('DELETE', busy)).status, 204);
+  assert.equal((await stack.stored()).uploads, before);
 });
 
 test('a closing PUT that is repeated gets the same answer, at any gateway', async () => {
@@ -100,7 +145,7 @@ test('a closing PUT that is repeated gets the same answer, at any gateway', asyn
   }
 });
 
-test('mounting', async () => {
+test('Mounting a blob: from one repository or from any; what cannot be mounted begins an upload', async () => {
   const bytes = someBytes(1_000);
   const digest = await stack.client.pushBlob('mount/from', bytes);
   const mount = (query: string) => stack.client.request('POST', `/v2/mount/to${query.length}/blobs/uploads/?${query}`);
@@ -157,7 +202,7 @@ test('a client that goes away in the middle of a PATCH goes on where its bytes e
   assert.ok((await stack.client.pullBlob('resume', digest)).equals(bytes));
 });
 
-test('cancelling stops the one who writes', async () => {
+test('Cancel a blob upload: that stops the one who writes', async () => {
   const location = await begin(stack.client, 'stop');
   const connection = await RawConnection.open(stack.port);
   connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', 'Content-Length: 1000000');

@@ -13,6 +13,9 @@ const write = (value: Value, [called, answered]: [number, number]): Operation =>
 const read = (value: Value, [called, answered]: [number, number]): Operation => ({
   ...{ kind: 'read', value, called, answered },
 });
+const clear = (value: Value, [called, answered]: [number, number]): Operation => ({
+  ...{ kind: 'clear', value, called, answered },
+});
 const UNKNOWN = Number.POSITIVE_INFINITY;
 
 const good: Record<string, Operation[]> = {
@@ -26,6 +29,9 @@ const good: Record<string, Operation[]> = {
     ...[write('a', [1, 10]), write('b', [2, 9]), write('c', [3, 8]), read('c', [11, 12])],
   ],
   'a deletion': [write('a', [1, 2]), write(undefined, [3, 4]), read(undefined, [5, 6])],
+  'a clearing of the value, and of another one': [
+    ...[write('a', [1, 2]), clear('b', [3, 4]), read('a', [5, 6]), clear('a', [7, 8]), read(undefined, [9, 10])],
+  ],
   'an unknown write that happened late': [
     ...[write('a', [1, 2]), write('b', [3, UNKNOWN]), read('a', [4, 5]), read('b', [20, 21])],
   ],
@@ -47,6 +53,8 @@ const bad: Record<string, Operation[]> = {
     ...[read('a', [5, 6]), read('b', [7, 8]), read('a', [9, 10])],
   ],
   'a deleted value that is still read': [write('a', [1, 2]), write(undefined, [3, 4]), read('a', [5, 6])],
+  'a cleared value that is still read': [write('a', [1, 2]), clear('a', [3, 4]), read('a', [5, 6])],
+  'a value that was cleared with another': [write('a', [1, 2]), clear('b', [3, 4]), read(undefined, [5, 6])],
   'a write that was lost': [write('a', [1, 2]), read(undefined, [3, 4])],
   'an unknown write that happened and did not': [
     ...[write('a', [1, 2]), write('b', [3, UNKNOWN]), read('b', [4, 5]), read('a', [6, 7])],
@@ -58,15 +66,24 @@ for (const [what, history] of Object.entries(bad)) {
 
 /** A history as a true register makes it: each operation has one instant, and an interval around it. */
 const histories = fc
-  .array(fc.record({ isWrite: fc.boolean(), early: fc.nat(6), late: fc.nat(6), unknown: fc.nat(15) }), {
-    maxLength: 40,
-  })
+  .array(
+    fc.record({
+      kind: fc.constantFrom('read', 'read', 'write', 'clear'),
+      early: fc.nat(6),
+      late: fc.nat(6),
+      unknown: fc.nat(15),
+      of: fc.nat(3),
+    }),
+    { maxLength: 40 },
+  )
   .map(steps => {
     let value: Value;
-    return steps.map(({ isWrite, early, late, unknown }, number): Operation => {
-      if (isWrite) value = `v${number}`;
-      const answered = isWrite && unknown === 0 ? UNKNOWN : number + late + 0.2 + number / 1e4;
-      return { kind: isWrite ? 'write' : 'read', value, called: number - early - number / 1e4, answered };
+    return steps.map(({ kind, early, late, unknown, of }, number): Operation => {
+      const own = kind === 'write' ? `v${number}` : kind === 'clear' ? `v${number - of}` : value;
+      if (kind === 'write') value = own;
+      else if (kind === 'clear' && value === own) value = undefined;
+      const answered = kind !== 'read' && unknown === 0 ? UNKNOWN : number + late + 0.2 + number / 1e4;
+      return { kind, value: own, called: number - early - number / 1e4, answered };
     });
   });
 
@@ -100,7 +117,7 @@ function anyOrder(left: readonly Operation[], value: Value): boolean {
     if (next.kind === 'read' && next.value !== value) return false;
     return anyOrder(
       left.filter(each => each !== next),
-      next.kind === 'write' ? next.value : value,
+      next.kind === 'write' ? next.value : next.kind === 'clear' && next.value === value ? undefined : value,
     );
   });
 }

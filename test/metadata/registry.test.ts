@@ -239,8 +239,24 @@ test('mount: from where it is, from anywhere, never from where it is not', async
   assert.equal(await m.blobs.find(to, digest), { repositoryKnown: false });
   assert.equal(await m.blobs.mount({ repository: to, digest, from, traceId: '' }), { size: 7 });
   assert.ok((await m.blobs.find(to, digest)).blob);
-  assert.equal(await m.blobs.mount({ repository: newRepository(), digest, traceId: '' }), { size: 7 });
-  assert.is(await m.blobs.mount({ repository: to, digest: newDigest(), traceId: '' }), undefined);
+  const anywhere = { names: [], prefixes: [''] };
+  assert.equal(await m.blobs.mount({ repository: newRepository(), digest, from: anywhere, traceId: '' }), { size: 7 });
+  assert.is(await m.blobs.mount({ repository: to, digest: newDigest(), from: anywhere, traceId: '' }), undefined);
+});
+
+test('of several repositories that a blob may be mounted from, one must have it', async () => {
+  const [has, other] = [newRepository(), newRepository()];
+  const digest = await recorded(has);
+  await recorded(other);
+  const mount = (names: string[], prefixes: string[]) =>
+    m.blobs.mount({ repository: newRepository(), digest, from: { names, prefixes }, traceId: '' });
+  const full = has.includes('/') ? has : `library/${has}`;
+  assert.equal(await mount([other, full], []), { size: 7 });
+  assert.equal(await mount([], [full.slice(0, -1)]), { size: 7 });
+  assert.is(await mount([], []), undefined);
+  assert.is(await mount([`${full}x`, full.slice(0, -1)], [`${full}x`]), undefined);
+  // What stands for something in a pattern of the database's stands for itself.
+  assert.is(await mount([], ['%', '_']), undefined);
 });
 
 test('unlinking takes a blob out of one repository at once, and leaves it to the others', async () => {

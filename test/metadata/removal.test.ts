@@ -242,7 +242,7 @@ test('by force: the images that break are known, and a push of what is lost heal
   assert.is(await deletePlacements('eustorage', true), 0);
   assert.is((await removal.finish('eustorage')).outcome, 'deleted');
   assert.equal(await m.blobs.find(repo, lost), { repositoryKnown: true });
-  assert.is(await m.blobs.mount({ repository: newRepository(), digest: lost, traceId: '' }), undefined);
+  assert.is(await m.blobs.mount({ repository: newRepository(), digest: lost, from: repo, traceId: '' }), undefined);
   const again = await put(m, repo, imageOf([lost]), 'v3');
   assert.is(again.kind, 'blobs-missing');
   assert.equal(await queued(m, lost), ['apstorage', 'usstorage'], 'what is missing is known');

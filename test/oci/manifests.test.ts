@@ -1,7 +1,9 @@
-/** Pushing manifests (distribution specification, "Pushing Manifests", "Warnings"). */
+/** Pushing manifests, and what answers tell beside (distribution specification, "Pushing Manifests", "Warnings"). */
 import * as assert from 'uvu/assert';
+import type { Context } from '../../gateway/http/context.js';
+import { warn } from '../../gateway/http/warnings.js';
 import { parseTag } from '../../lib/oci/name.js';
-import { codeOf, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { closing, codeOf, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
 import { imageManifestType } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
 
@@ -10,7 +12,7 @@ const indexType = 'application/vnd.oci.image.index.v1+json';
 let stack: Stack;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: { SERVER_HOSTNAME: 'registry.example.com' } });
 });
 
 const index = (more: Record<string, unknown> = {}) =>
@@ -164,6 +166,62 @@ test('Warnings: in their form, for what a push may lack', async () => {
     `299 - "1 layers are of a non-distributable type: a pull may not find them here", 299 - "the push had no Content-Type: stored as ${imageManifestType}"`,
   );
   assert.is((await put('warned', 'v3', index())).headers.warning, undefined);
+});
+
+test('Warnings: together they are no longer than 4096 bytes, and hold nothing that ends a header', () => {
+  let header: string[] = [];
+  const ctx = {
+    res: { getHeader: () => (header.length > 0 ? header : undefined) },
+    set: (_: string, values: string[]) => {
+      header = values;
+    },
+  };
+  for (let n = 0; n < 10; n++) warn(ctx as unknown as Context, `${n}\r\n"\\ä${'x'.repeat(500)}`);
+  assert.is(header.length, 7);
+  assert.ok(header.join('').length <= 4_096);
+  assert.is(header[0], `299 - "0??\\"\\\\?${'x'.repeat(500)}"`);
+});
+
+test('Endpoints: every Location and Link is a path, whatever name the client came by', async () => {
+  const names: Record<string, string>[] = [
+    { host: 'registry.example.com' },
+    { host: 'us.registry.example.com:8443' },
+    { host: '127.0.0.1', 'x-forwarded-host': 'elsewhere.example.com', 'x-forwarded-proto': 'https' },
+    { host: 'registry.example.com', forwarded: 'host=elsewhere.example.com;proto=https' },
+  ];
+  for (const [number, headers] of names.entries()) {
+    const name = `located/${number}`;
+    const at = `/v2/${name}`;
+    const ask = async (method: string, path: string, status: number, body?: Buffer, more = {}) => {
+      const answer = await stack.client.request(method, path, { body, headers: { ...headers, ...more } });
+      assert.is(answer.status, status, `${method} ${path}: ${answer.body}`);
+      for (const text of [answer.headers.location ?? at, /<(.*)>/.exec(String(answer.headers.link ?? ''))?.[1] ?? at]) {
+        assert.ok(
+          text.startsWith(`${at}/`) || text === at || text.startsWith('/v2/_catalog'),
+          `${method} ${path}: ${text}`,
+        );
+      }
+      return answer;
+    };
+    const bytes = someBytes(10);
+    const digest = digestOf(bytes);
+    const begun = (await ask('POST', `${at}/blobs/uploads/`, 202)).headers.location ?? '';
+    await ask('PATCH', begun, 202, bytes.subarray(0, 4));
+    await ask('PATCH', begun, 416, bytes, { 'content-range': '0-9' });
+    const { location } = (await ask('GET', begun, 204)).headers;
+    await ask('PUT', closing(location, digest), 201, bytes.subarray(4));
+    await ask('POST', `${at}/blobs/uploads/?digest=${digest}`, 201, bytes);
+    await ask('POST', `${at}/blobs/uploads/?mount=${digest}&from=${name}`, 201);
+    const subject = { mediaType: indexType, digest, size: 1 };
+    for (const tag of ['a', 'b']) {
+      const body = index({ subject, annotations: { tag } });
+      await ask('PUT', `${at}/manifests/${tag}`, 201, body, { 'content-type': indexType });
+    }
+    for (const list of ['tags/list', `referrers/${digest}`]) {
+      assert.match((await ask('GET', `${at}/${list}?n=1`, 200)).headers.link?.toString() ?? '', 'rel="next"');
+    }
+    await ask('GET', '/v2/_catalog?n=1', 200);
+  }
 });
 
 test('Pulling Manifests: a proxied namespace in the query changes nothing', async () => {

@@ -2,10 +2,11 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { pino } from 'pino';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { handlers } from '../../lib/rpc/handler.js';
 import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, type RunningServer, startServer } from '../../lib/rpc/server.js';
 import type { StorageClient, StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { atEnd } from '../support/suite.js';
@@ -37,12 +38,16 @@ export async function startPair(given: Partial<StorageHandlers>): Promise<Pair> 
   const server = await startServer(
     { host: '127.0.0.1', port: 0 },
     {
-      services: [{ definition: StorageStub.service, implementation, package: storagePackage }],
+      services: [
+        { definition: StorageStub.service, implementation, package: storagePackage, callers: ['gateway', 'worker'] },
+      ],
       healthNames: [HEALTH_NAME],
     },
   );
   const { port, cut, close } = await startRelay(server.address.port);
-  const client = new StorageStub(`127.0.0.1:${port}`, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const client = new StorageStub(
+    ...Security.local.dial(`127.0.0.1:${port}`, 'storage-proxy', channelOptions(NEAR_WINDOW)),
+  );
   atEnd(async () => {
     client.close();
     await server.stop(0);

@@ -6,9 +6,10 @@ import { loadSync } from '@grpc/proto-loader';
 import * as assert from 'uvu/assert';
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { checkHealth } from '../../lib/rpc/health.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import { finished, pattern, pieces, rejects, soon } from '../contract/bytes.js';
 import { memoryOf, openFilesOf } from '../contract/folder.js';
@@ -21,7 +22,7 @@ const MIB = 1024 * 1024;
 const NAMES = ['entrepot.storage.read', 'entrepot.storage.write'] as const;
 
 function connect(proxy: StorageProxy) {
-  const stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   atEnd(() => stub.close());
   return { stub, store: new RemoteStore(routeTo(stub)) };
 }

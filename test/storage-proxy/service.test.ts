@@ -5,9 +5,10 @@ import * as assert from 'uvu/assert';
 import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { digestOf, hexOf } from '../../lib/oci/digest.js';
 import { callUnary } from '../../lib/rpc/call.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { hasReason } from '../../lib/rpc/errors.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage/v1/AppendUploadRequest.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
@@ -27,7 +28,7 @@ let store: RemoteStore;
 test.before(async () => {
   folder = await temporaryFolder('service');
   proxy = await startProxy({ folder });
-  stub = new StorageStub(proxy.address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   store = new RemoteStore(routeTo(stub));
 });
 test.after(async () => {

@@ -2,8 +2,9 @@
 import { Locations } from '../../lib/locations/locations.js';
 import type { Mode } from '../../lib/metadata/mode.js';
 import { callUnary } from '../../lib/rpc/call.js';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import { readMessages } from '../../lib/rpc/stream.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -13,7 +14,7 @@ import { atEnd } from './suite.js';
 
 /** A client of the worker at `address`; closed at the end of the suite. */
 export function adminClient(address: string): AdminClient {
-  const client = new AdminStub(address, channelCredentials(), channelOptions(NEAR_WINDOW));
+  const client = new AdminStub(...Security.local.dial(address, 'worker', channelOptions(NEAR_WINDOW)));
   atEnd(() => client.close());
   return client;
 }
@@ -38,6 +39,7 @@ export async function startAdmin(m: Metadata, options: AdminStart = {}): Promise
     locations,
     configuredMode: options.configuredMode ?? { readOnly: false, pushesDisabled: false, reason: '' },
     onQueued: options.onQueued ?? (() => {}),
+    onAnswered: undefined,
     ending: options.ending ?? new AbortController().signal,
     log: quiet,
   });

@@ -16,8 +16,9 @@ import pino from 'pino';
 import * as assert from 'uvu/assert';
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
 import { sweepOnce } from '../../storage-proxy/service/sweep.js';
+import { chanceOf } from './chance.js';
 import { pseudoRandom } from './images.js';
-import { type OciClient, ociClient, sha256 } from './oci-client.js';
+import { type OciClient, ociClient } from './oci-client.js';
 import type { PartName, Stack } from './stack.js';
 import { atEnd } from './suite.js';
 import { until } from './wait.js';
@@ -114,12 +115,6 @@ async function hashOf(stack: Stack, location: string, digest: string): Promise<s
   const hash = createHash('sha256');
   await pipeline(createReadStream(join(stack.storagePath(location), 'sha256', hex.slice(0, 2), hex)), hash);
   return `sha256:${hash.digest('hex')}`;
-}
-
-/** Numbers from 0 to 1 that follow from a text. */
-function chanceOf(seed: string): () => number {
-  let count = 0;
-  return () => Number.parseInt(sha256(Buffer.from(`${seed}#${count++}`)).slice(7, 19), 16) / 2 ** 48;
 }
 
 async function inParallel<T, R>(width: number, items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

@@ -4,21 +4,26 @@
  *
  * The search is Wing's and Gong's, with Lowe's memory: an operation is tried as the next one if it was called before any
  * other that is still left was answered; a state that was reached before (the same operations done, the same value) is
- * not tried again. The question is hard in general, and quick here, where few operations overlap and values differ.
+ * not tried again. The question is hard in general. It is quick here, where few operations overlap and values differ, with
+ * two shortcuts: a read that fits where it is tried needs no other place, since it changes nothing; and a write of which
+ * nobody knows what became, and whose value nobody read, need not have happened.
  */
 
 /** The value that a register has; undefined: none. */
 export type Value = string | undefined;
 
 export interface Operation {
-  readonly kind: 'read' | 'write';
-  /** What was read, or written. */
+  /** `clear` takes the value away if it is this one, and leaves any other. */
+  readonly kind: 'read' | 'write' | 'clear';
+  /** What was read, written, or cleared. */
   readonly value: Value;
   /** When it was called and when it was answered, by one clock; two of these are never the same instant. */
   readonly called: number;
-  /** Infinity for a write of which nobody knows what became: it may happen at any time after its call, or never. */
+  /** Infinity for a change of which nobody knows what became: it may happen at any time after its call, or never. */
   readonly answered: number;
 }
+
+const UNKNOWN = Number.POSITIVE_INFINITY;
 
 /** An operation in the search: its two ends stand in one list, by their time. */
 interface Entry {
@@ -35,7 +40,9 @@ interface Entry {
  * never came past: what is wrong is among the last of them.
  */
 export function violation(history: readonly Operation[], initial: Value = undefined): readonly Operation[] | undefined {
-  const head = entriesOf(history);
+  const read = new Set(history.flatMap(({ kind, value }) => (kind === 'read' ? [value] : [])));
+  const matters = (each: Operation) => each.kind !== 'write' || each.answered !== UNKNOWN || read.has(each.value);
+  const head = entriesOf(history.filter(matters));
   const reached = new Set<string>();
   const done: { readonly call: Entry; readonly value: Value }[] = [];
   let bits = 0n;
@@ -45,9 +52,9 @@ export function violation(history: readonly Operation[], initial: Value = undefi
   while (entry) {
     const { operation, number, answer } = entry;
     if (answer) {
-      const next = operation.kind === 'write' ? operation.value : value;
-      const state = `${bits | (1n << BigInt(number))} ${next}`;
-      if ((operation.kind === 'write' || operation.value === value) && !reached.has(state)) {
+      const next = valueAfter(operation, value);
+      const state = `${(bits | (1n << BigInt(number))).toString(16)} ${next}`;
+      if ((operation.kind !== 'read' || operation.value === value) && !reached.has(state)) {
         reached.add(state);
         done.push({ call: entry, value });
         bits |= 1n << BigInt(number);
@@ -57,20 +64,28 @@ export function violation(history: readonly Operation[], initial: Value = undefi
       } else {
         entry = entry.after;
       }
-    } else if (operation.answered === Number.POSITIVE_INFINITY) {
+    } else if (operation.answered === UNKNOWN) {
       // All that were answered have their place. What is left may not have happened.
       return undefined;
     } else {
       furthest = Math.max(furthest, operation.answered);
-      const last = done.pop();
+      let last = done.pop();
+      for (; last; last = done.pop()) {
+        putBack(last.call);
+        bits &= ~(1n << BigInt(last.call.number));
+        value = last.value;
+        if (last.call.operation.kind !== 'read') break;
+      }
       if (!last) return upTo(history, furthest);
-      putBack(last.call);
-      bits &= ~(1n << BigInt(last.call.number));
-      value = last.value;
       entry = last.call.after;
     }
   }
   return undefined;
+}
+
+function valueAfter({ kind, value: own }: Operation, before: Value): Value {
+  if (kind === 'write') return own;
+  return kind === 'clear' && before === own ? undefined : before;
 }
 
 /** The head of the list of both ends of all operations, by their time. */

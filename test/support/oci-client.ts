@@ -53,12 +53,36 @@ export function sha256(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
+export interface OciClientOptions {
+  /** `name:password`: signs in where it is asked to, as registry clients do. */
+  readonly credentials?: string;
+}
+
 /** A client of the registry at `base`, for example `http://127.0.0.1:8080`. Call `close()` when done. */
-export function ociClient(base: string): OciClient {
+export function ociClient(base: string, { credentials }: OciClientOptions = {}): OciClient {
   const { hostname, port } = new URL(base);
   const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  const tokens = new Map<string, string>();
 
   async function request(method: string, path: string, options: RequestOptions = {}): Promise<OciResponse> {
+    const first = await send(method, path, options);
+    const challenge = first.status === 401 ? String(first.headers['www-authenticate']) : '';
+    if (credentials === undefined || !challenge.startsWith('Bearer ')) return first;
+    const token = tokens.get(challenge) ?? (await fetchToken(challenge, credentials));
+    if (token === undefined) return first;
+    tokens.set(challenge, token);
+    return send(method, path, { ...options, headers: { ...options.headers, authorization: `Bearer ${token}` } });
+  }
+
+  async function fetchToken(challenge: string, nameAndPassword: string): Promise<string | undefined> {
+    const { realm = '', service = '', scope } = challengeOf(challenge);
+    const query = new URLSearchParams({ service, ...(scope === undefined ? {} : { scope }) });
+    const authorization = `Basic ${Buffer.from(nameAndPassword).toString('base64')}`;
+    const answer = await send('GET', `${realm}?${query}`, { headers: { authorization } });
+    return answer.status === 200 ? JSON.parse(answer.body.toString()).token : undefined;
+  }
+
+  async function send(method: string, path: string, options: RequestOptions = {}): Promise<OciResponse> {
     const { body, headers = {}, signal } = options;
     const length = typeof body === 'string' || Buffer.isBuffer(body) ? Buffer.byteLength(body) : undefined;
     const sent = httpRequest({
@@ -152,6 +176,13 @@ export function ociClient(base: string): OciClient {
     },
     close: () => agent.destroy(),
   };
+}
+
+/** The parameters of a challenge, each of which must be quoted. */
+export function challengeOf(header: string): Record<string, string> {
+  const text = header.replace(/^Bearer /, '');
+  if (!/^(\w+="[^"]*",)*\w+="[^"]*"$/.test(text)) throw new Error(`this is no challenge of Bearer: ${header}`);
+  return Object.fromEntries([...text.matchAll(/(\w+)="([^"]*)"/g)].map(([, name, value]) => [name, value]));
 }
 
 /** The path and query of a URL, or the text itself if it is a path already. */

@@ -18,13 +18,27 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** Starts a redis-server that keeps everything in memory; it is ended at the end of the suite. */
-export async function startRedis(port?: number): Promise<RedisServer> {
+/** What a server with TLS and a password wants. */
+export interface RedisTlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly password: string;
+}
+
+/** Starts a redis-server that keeps everything in memory; it is ended at the end of the suite. With `tls` it speaks nothing else. */
+export async function startRedis(port?: number, tls?: RedisTlsFiles): Promise<RedisServer> {
   const command = findCommand('redis-server');
   if (command === undefined) throw new Error('redis-server is not installed');
   const at = port ?? (await freePort());
   const folder = await temporaryFolder('redis');
-  const parameters = ['--bind', '127.0.0.1', '--port', String(at), '--dir', folder, '--save', '', '--appendonly', 'no'];
+  const parameters = ['--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'];
+  if (tls) {
+    parameters.push('--port', '0', '--tls-port', String(at), '--tls-cert-file', tls.cert, '--tls-key-file', tls.key);
+    parameters.push('--tls-ca-cert-file', tls.ca, '--tls-auth-clients', 'optional', '--requirepass', tls.password);
+  } else {
+    parameters.push('--port', String(at));
+  }
   const child = spawn(command, parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   const collect = (text: string) => {
@@ -39,11 +53,22 @@ export async function startRedis(port?: number): Promise<RedisServer> {
     await exited;
   };
   atEnd(stop);
-  for (let attempt = 0; !(await answers(at)); attempt++) {
+  for (let attempt = 0; !(await (tls ? accepts(at) : answers(at))); attempt++) {
     if (!isRunning() || attempt > 200) throw new Error(`redis-server did not start:\n${log}`);
     await sleep(25);
   }
   return { host: '127.0.0.1', port: at, pid: child.pid ?? 0, kill: signal => void child.kill(signal), stop };
+}
+
+/** Whether somebody listens. */
+function accepts(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ port, host: '127.0.0.1' }, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 /** Whether a PING is answered. */

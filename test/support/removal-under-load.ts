@@ -8,9 +8,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { channelCredentials, channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { hasReason, StatusError } from '../../lib/rpc/errors.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { readMessages } from '../../lib/rpc/stream.js';
 import type { RemoveLocationResponse__Output } from '../../proto/generated/entrepot/admin/v1/RemoveLocationResponse.js';
 import { pseudoRandom } from './images.js';
@@ -158,7 +159,7 @@ class Run {
   }
 
   async #callRemove(port: number, deleteObjects: boolean, endsAfterMs: number): Promise<boolean> {
-    const client = new AdminStub(`127.0.0.1:${port}`, channelCredentials(), channelOptions(NEAR_WINDOW));
+    const client = new AdminStub(...Security.local.dial(`127.0.0.1:${port}`, 'worker', channelOptions(NEAR_WINDOW)));
     try {
       const call = client.removeLocation({ location: REMOVED, confirm: REMOVED, deleteObjects });
       const signal = AbortSignal.any([AbortSignal.timeout(Math.ceil(endsAfterMs)), this.#stop.signal]);

@@ -97,6 +97,19 @@ test('credentials are cut out of URLs, and other text stays as it is', () => {
     'https://b/k?X-Amz-Credential=***&X-Amz-Signature=***&X-Amz-Expires=60',
   );
   assert.is(stripCredentials('https://a/c?sv=1&sig=hunter2'), 'https://a/c?sv=1&sig=***');
+  assert.is(
+    stripCredentials('authorization: Basic YWxpY2U6aHVudGVyMg== is wrong'),
+    'authorization: Basic *** is wrong',
+  );
+  assert.is(stripCredentials('{"a":"Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln"}'), '{"a":"Bearer ***"}');
+  assert.is(stripCredentials('token eyJhbGciOiJFUzI1NiJ9.e30.c2ln!'), 'token ***!');
+  assert.is(
+    stripCredentials('of $argon2id$v=19$m=19456,t=2,p=1$MUxm/Xm3y$nJhGHVYdN+x and $2y$05$c4WoMPo3SX.'),
+    'of *** and ***',
+  );
+  for (const text of ['a basic authentication', 'the bearer of this', 'costs $2 or $argon']) {
+    assert.is(stripCredentials(text), text);
+  }
   for (const text of ['http://127.0.0.1:8080/v2/a/manifests/x@sha256:1', 'mail a@b.c', 'x=1&y=2', 'a://b, c@d'])
     assert.is(stripCredentials(text), text);
 });

@@ -94,7 +94,10 @@ test(
   'over Redis, which is not there at first',
   async () => {
     const port = await freePort();
-    const cache = new RedisCache({ host: '127.0.0.1', port, password: undefined, db: 0, tls: false }, quiet);
+    const cache = new RedisCache(
+      { host: '127.0.0.1', port, username: undefined, password: undefined, db: 0, tls: undefined },
+      quiet,
+    );
     atEnd(() => cache.close());
     const sink = new RedisSink(cache);
     await arrival();

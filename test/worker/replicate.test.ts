@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
-import { Metrics } from '../../lib/telemetry/metrics.js';
+import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
@@ -243,7 +243,7 @@ test('no more batches of small blobs run at a time than there are slots, and tho
         locations,
         concurrency: 2,
         crossings,
-        metrics: new Metrics(),
+        metrics: new WorkerMetrics('worker', 'test'),
         log: quiet,
       },
       roster: { targets: [{ name: 'eustorage', slots: undefined, throttle: new Throttle() }], paused: [] },

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import pino from 'pino';
 import * as assert from 'uvu/assert';
 import { Workers } from '../../lib/metadata/workers.js';
-import { Metrics } from '../../lib/telemetry/metrics.js';
+import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Roster } from '../../worker/replicate/roster.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
@@ -42,7 +42,14 @@ function enrol(
   const id = randomUUID();
   const self = { id, address: 'here:7090', locations, knows: ALL };
   const roster = new Roster({
-    ...{ workers: new Workers(metadata.db), self, onChange: () => {}, metrics: new Metrics(), log, patienceMs },
+    ...{
+      workers: new Workers(metadata.db),
+      self,
+      onChange: () => {},
+      metrics: new WorkerMetrics('worker', 'test'),
+      log,
+      patienceMs,
+    },
     ...settings,
   });
   return { roster, id, lines, [Symbol.asyncDispose]: () => roster.close() };

@@ -4,7 +4,7 @@ import type { Locations } from '../../lib/locations/locations.js';
 import type { Database } from '../../lib/metadata/database.js';
 import type { Mode } from '../../lib/metadata/mode.js';
 import type { MetadataSettings } from '../../lib/metadata/settings.js';
-import { type HandlerContext, handlers, type Send } from '../../lib/rpc/handler.js';
+import { type HandlerContext, type HandlerOptions, handlers, type Send } from '../../lib/rpc/handler.js';
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -31,6 +31,8 @@ export interface AdminOptions {
   readonly configuredMode: Mode;
   /** Called when copies may have been queued, or may be made at once. */
   readonly onQueued: () => void;
+  /** Hears of each call that is over. */
+  readonly onAnswered: HandlerOptions['onAnswered'];
   /** Aborts when this worker ends: streams end then, and their callers go on at another worker. */
   readonly ending: AbortSignal;
   readonly log: Logger;
@@ -45,8 +47,8 @@ export interface AdminParts extends AdminOptions {
 export type AdminMake = ReturnType<typeof makers>;
 
 /** A stream's signal also aborts when this worker ends; what it throws then tells the caller to go on elsewhere. */
-function makers({ log, ending }: AdminOptions) {
-  const make = handlers(log);
+function makers({ onAnswered, log, ending }: AdminOptions) {
+  const make = handlers(log, { onAnswered });
   return {
     unary: <Request, Response>(handle: (request: Request, context: HandlerContext) => Promise<Response>) =>
       make.unary<Request, Response>((request, context) => mapped(() => handle(request, context), ending)),
@@ -76,5 +78,5 @@ export function adminService(options: AdminOptions): Service {
     ...removeHandlers(parts),
     ...modeHandlers(parts),
   };
-  return { definition: AdminStub.service, implementation, package: adminPackage };
+  return { definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] };
 }

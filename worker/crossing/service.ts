@@ -4,7 +4,7 @@ import type { Locations } from '../../lib/locations/locations.js';
 import { parseDigest } from '../../lib/oci/digest.js';
 import { asSize } from '../../lib/oci/size.js';
 import { fail } from '../../lib/rpc/errors.js';
-import { handlers } from '../../lib/rpc/handler.js';
+import { type HandlerOptions, handlers } from '../../lib/rpc/handler.js';
 import { CrossingStub, crossingPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { CrossingHandlers } from '../../proto/generated/entrepot/crossing/v1/Crossing.js';
@@ -19,6 +19,8 @@ export interface CrossingServiceOptions {
   readonly crossings: Crossings;
   readonly asking: Asking;
   readonly locations: Locations;
+  /** Hears of each call that is over. */
+  readonly onAnswered?: HandlerOptions['onAnswered'];
   readonly log: Logger;
 }
 
@@ -26,8 +28,9 @@ export interface CrossingServiceOptions {
 const FOLLOWERS_AT_ONCE = 500;
 
 /** The crossing service, ready to be served. */
-export function crossingService({ crossings, asking, locations, log }: CrossingServiceOptions): Service {
-  const make = handlers(log);
+export function crossingService(options: CrossingServiceOptions): Service {
+  const { crossings, asking, locations, onAnswered, log } = options;
+  const make = handlers(log, { onAnswered });
   let followers = 0;
 
   /** What a caller is told. */
@@ -53,7 +56,12 @@ export function crossingService({ crossings, asking, locations, log }: CrossingS
       }
     }),
   };
-  return { definition: CrossingStub.service, implementation, package: crossingPackage };
+  return {
+    definition: CrossingStub.service,
+    implementation,
+    package: crossingPackage,
+    callers: ['gateway', 'worker'],
+  };
 }
 
 function messageOf(news: News): FollowResponse {

@@ -1,16 +1,16 @@
 /** What is still to be copied, as metrics: asked of the database when somebody fetches them, and not too often. */
 import type { Replication } from '../../lib/metadata/replication.js';
-import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 
 const AT_MOST_EVERY_MS = 5_000;
 
 export class BacklogMetrics {
   readonly #replication: Replication;
-  readonly #metrics: Metrics;
+  readonly #metrics: WorkerMetrics;
   #asked: Promise<void> | undefined;
   #askedAt = 0;
 
-  constructor(replication: Replication, metrics: Metrics) {
+  constructor(replication: Replication, metrics: WorkerMetrics) {
     this.#replication = replication;
     this.#metrics = metrics;
   }

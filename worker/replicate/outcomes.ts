@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
-import { type Metrics, sizeClass } from '../../lib/telemetry/metrics.js';
+import { sizeClass, type WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { retryDelayMs } from './backoff.js';
 import type { Outcome } from './batch.js';
 import { type HeldJob, type Leases, PAUSED } from './leases.js';
@@ -14,7 +14,7 @@ export interface OutcomesOptions {
   readonly replication: Replication;
   readonly locations: Locations;
   readonly leases: Leases;
-  readonly metrics: Metrics;
+  readonly metrics: WorkerMetrics;
   readonly log: Logger;
   /** Aborts when the worker ends: copies that fail then have only been interrupted. */
   readonly ending: AbortSignal;

@@ -9,7 +9,7 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { ClaimOne, Job, Replication } from '../../lib/metadata/replication.js';
-import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { intoBatches } from './batch.js';
 import { Copies } from './copies.js';
@@ -36,7 +36,7 @@ export interface ReplicatorOptions {
   readonly concurrency: number;
   /** Where the bytes of copies can be followed on their way. */
   readonly crossings: Crossings;
-  readonly metrics: Metrics;
+  readonly metrics: WorkerMetrics;
   readonly log: Logger;
 }
 

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Share, WORKER_LEASE_MS, type WorkerRow, type Workers } from '../../lib/metadata/workers.js';
-import type { Metrics } from '../../lib/telemetry/metrics.js';
+import type { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Throttle } from './throttle.js';
 
 /** So often the lease is renewed and the shares are read: a change is in force everywhere within 5 seconds. */
@@ -27,7 +27,7 @@ export interface RosterOptions {
   readonly self: WorkerRow;
   /** Hears that the targets, or what they may take, have changed. */
   readonly onChange: () => void;
-  readonly metrics: Metrics;
+  readonly metrics: WorkerMetrics;
   readonly log: Logger;
   /** A process that has just started takes over nothing: the others may be starting too. */
   readonly patienceMs?: number;

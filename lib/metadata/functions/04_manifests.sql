@@ -22,6 +22,24 @@ begin
   insert into tag (repository_id, name, manifest_id, lifetime_start_ms) values (p_repository, p_tag, p_manifest, now_ms);
 end $$;
 
+-- Ends a tag; whether it was there. It waits for who moves the tag at this moment: it would otherwise find the row that
+-- has just ended, overlook the one that has just begun, and say that there is no such tag, which was never so.
+create or replace function remove_tag(p_namespace text, p_name text, p_tag text) returns boolean language plpgsql as $$
+declare
+  repo integer;
+begin
+  select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
+   where u.username = p_namespace and r.name = p_name;
+  if not found then
+    return false;
+  end if;
+  perform pg_advisory_xact_lock(repo, hashtext(p_tag));
+  update tag
+     set lifetime_end_ms = greatest(floor(extract(epoch from clock_timestamp()) * 1000)::bigint, lifetime_start_ms + 1)
+   where repository_id = repo and name = p_tag and lifetime_end_ms is null;
+  return found;
+end $$;
+
 -- One pusher at a time of a manifest and of those that it lists: an index and its child that come at the same moment
 -- could otherwise miss each other. In one order, so that nobody waits in a circle.
 create or replace function lock_manifests(p_repository integer, p_digests text[]) returns void language plpgsql as $$

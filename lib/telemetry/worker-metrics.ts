@@ -1,8 +1,6 @@
-/**
- * What a process measures, in Prometheus' terms. Every metric is declared here and described in docs/metrics.md; a test
- * compares the two.
- */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+/** What a worker measures beside what every process does. */
+import { Counter, Gauge, Histogram } from 'prom-client';
+import { ProcessMetrics } from './process-metrics.js';
 
 /** From a copy that is done at once to one that takes an hour. */
 const LAG_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600];
@@ -13,9 +11,7 @@ export function sizeClass(bytes: number): string {
   return bytes <= 100 * 1024 ** 2 ? 'medium' : 'large';
 }
 
-export class Metrics {
-  readonly registry = new Registry();
-
+export class WorkerMetrics extends ProcessMetrics {
   readonly replicationLag = new Histogram({
     name: 'entrepot_replication_lag_seconds',
     help: 'From when a copy became necessary to when it was verified at its target',

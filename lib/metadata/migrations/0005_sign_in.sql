@@ -1,0 +1,11 @@
+-- The keys that tokens are signed with, for all gateways of all regions. The private half is encrypted, with a key that
+-- only gateways are given, and goes when the key no longer signs.
+create table signingkey (
+  kid varchar(64) primary key,
+  public_key jsonb not null,
+  private_key bytea,
+  created timestamptz not null default now(),
+  signs_from timestamptz not null,
+  signs_until timestamptz not null,
+  verifies_until timestamptz not null
+);
