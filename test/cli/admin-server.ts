@@ -9,6 +9,7 @@ import { run } from '../../cli/run.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { handlers } from '../../lib/rpc/handler.js';
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
+import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { atEnd } from '../support/suite.js';
@@ -18,8 +19,10 @@ export const make = handlers(pino({ level: 'silent' }));
 /** The script: what is not given answers UNIMPLEMENTED. */
 export type Script = Partial<AdminHandlers>;
 
-/** Starts a server whose script may be changed at any time; it ends with the suite. */
-export async function startAdminServer(): Promise<{ readonly address: string; script: Script }> {
+/** Starts a server whose script may be changed at any time; it ends with the suite. Plain text if `security` is absent. */
+export async function startAdminServer(
+  security = Security.local,
+): Promise<{ readonly address: string; script: Script }> {
   const state: { script: Script } = { script: {} };
   const implementation = Object.fromEntries(
     Object.entries(AdminStub.service).map(([name, { responseStream }]) => {
@@ -35,6 +38,7 @@ export async function startAdminServer(): Promise<{ readonly address: string; sc
     {
       services: [{ definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] }],
       healthNames: [''],
+      security,
     },
   );
   server.setHealth('', true);
