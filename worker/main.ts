@@ -75,6 +75,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
     security,
+    log,
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();

@@ -153,6 +153,16 @@ create or replace function only_locations(p_namespace text) returns text[] langu
   end
 $$;
 
+-- Whether a namespace's bytes may be recorded in a location: unless it is kept in others. (Where new ones may go is
+-- only_locations: in no location that is being removed, though what was begun there may still end there.)
+create or replace function may_be_in(p_namespace text, p_location text) returns boolean language sql stable as $$
+  select not exists (
+    select from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
+     where u.username = p_namespace
+       and not exists (select from userregion ur join imagestoragelocation l on l.id = ur.location_id
+                        where ur.user_id = u.id and l.name = p_location))
+$$;
+
 -- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is
 -- queued, and what nobody requires any more is taken out of the queue. True if there may be more to do.
 create or replace function requeue_some(p_limit integer) returns boolean language plpgsql as $$
