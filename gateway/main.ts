@@ -15,7 +15,7 @@ import { waitForMigrations } from '../lib/metadata/migrate.js';
 import { configuredMode, inForce } from '../lib/metadata/mode.js';
 import { Namespaces } from '../lib/metadata/namespaces.js';
 import { ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
 import { Presence } from '../lib/metadata/presence.js';
 import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Referrers } from '../lib/metadata/referrers.js';
@@ -52,7 +52,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   const db = new Database(config.database, log);
   const places = new Places(db);
   await waitForMigrations(db, log, signal);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
 
   const metrics = new GatewayMetrics('gateway', version);
@@ -65,7 +65,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
 
   const settings = settingsOf(config);
   const security = Security.open(config.grpc, log);
-  const locations = new Locations({ ...config, identify: places.identify, security, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const [near] = locations.all;
   const workers = new Workers(db);
   const nearWorkers = near && new NearWorkers({ addresses: () => workers.addresses(near.name), security, log });

@@ -8,7 +8,7 @@ import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
 import { configuredMode } from '../lib/metadata/mode.js';
 import { ReplicationListener, ReplicationSignal } from '../lib/metadata/notify.js';
-import { Places } from '../lib/metadata/places.js';
+import { Places, registerLocations } from '../lib/metadata/places.js';
 import { Presence } from '../lib/metadata/presence.js';
 import { Processes, processRow } from '../lib/metadata/processes.js';
 import { Replication } from '../lib/metadata/replication.js';
@@ -49,12 +49,12 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   await waitForMigrations(db, log, signal);
 
   const places = new Places(db);
-  await places.register(config.locations.map(location => location.name));
+  const configured = await registerLocations(places, config, log);
   await places.setDefaults(config.defaultLocations, config.replication);
   const metrics = new WorkerMetrics('worker', version);
   const security = Security.open(config.grpc, log);
   security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
-  const locations = new Locations({ ...config, identify: places.identify, security, log });
+  const locations = new Locations({ ...config, locations: configured, identify: places.identify, security, log });
   const crossings = new Crossings();
   const asking = new Asking({
     ...{ crossings, locations, log },
@@ -75,6 +75,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],
     security,
+    log,
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();
@@ -90,7 +91,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
       id,
       address,
       locations: config.replication ? config.workerLocations : [],
-      knows: config.replication ? config.locations.map(location => location.name) : [],
+      knows: config.replication ? configured.map(location => location.name) : [],
     },
     onChange: () => replicator.wake(),
     metrics,

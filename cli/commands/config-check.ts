@@ -94,8 +94,12 @@ function report(configs: readonly Config[]): string[] {
     `  preference     ${first.preference.join(', ') || 'none'}`,
     `  every blob in  ${first.defaultLocations.join(', ') || 'none'}${first.replication ? '' : ' (replication is off: FEATURE_STORAGE_REPLICATION)'}`,
     `  layers up to   ${formatSize(first.maximumLayerSize)}`,
+    `  gRPC           ${grpcOf(first)}`,
   ];
-  if (gateway) lines.push(`  gateway        ${formatAddress(gateway.gatewayListen)}, ${accessTo(gateway)}`);
+  if (gateway)
+    lines.push(
+      `  gateway        ${formatAddress(gateway.gatewayListen)}${gateway.https ? ` and, with TLS, ${formatAddress(gateway.https.listen)}` : ''}, ${accessTo(gateway)}`,
+    );
   if (proxy)
     lines.push(
       `  storage-proxy  ${formatAddress(proxy.storageProxyListen)}, owns ${proxy.owned?.name} (${proxy.owned?.driver})`,
@@ -106,6 +110,11 @@ function report(configs: readonly Config[]): string[] {
     );
   const notices = new Set(configs.flatMap(config => config.notices));
   return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
+}
+
+function grpcOf({ grpc }: Config): string {
+  if (grpc.tls) return `TLS, with the certificate ${grpc.tls.cert}`;
+  return grpc.insecure ? 'plain text, also over networks (ENTREPOT_INSECURE_GRPC)' : 'plain text, on this machine only';
 }
 
 function accessTo({ anonymousAccess, signIn }: Config): string {

@@ -35,8 +35,6 @@ const PERIODS: KeyPeriods = { signs: 7 * DAY, overlap: DAY, verifies: 31 * DAY, 
 /** Tokens with made-up keys must not make us ask the database each time. */
 const ASK_AGAIN_MS = 2_000;
 
-const MAKE_ATTEMPTS = 5;
-
 export interface KeyRingOptions {
   readonly keys: SigningKeys;
   readonly seal: Seal;
@@ -118,9 +116,8 @@ export class KeyRing {
   async #update(): Promise<void> {
     const { keys } = this.#options;
     let rows = await keys.list();
-    // More than once only if others, whose keys we cannot use, make theirs just now.
-    for (let attempt = 0; attempt < MAKE_ATTEMPTS && !this.#hasSuccessor(rows); attempt++) {
-      await this.#make(rows);
+    if (!this.#hasSuccessor(rows)) {
+      await this.#make();
       rows = await keys.list();
     }
     this.#verifiers = new Map(
@@ -133,40 +130,31 @@ export class KeyRing {
 
   /** Whether there is a key that we can use, and that will sign for longer than a successor must be there before. */
   #hasSuccessor(rows: readonly SigningKeyRow[]): boolean {
-    return rows.some(row => row.signsForSeconds > this.#periods.overlap && this.#privateKey(row) !== undefined);
+    const { id } = this.#options.seal;
+    return rows.some(row => row.sealedWith === id && row.signsForSeconds > this.#periods.overlap);
   }
 
-  async #make(rows: readonly SigningKeyRow[]): Promise<void> {
+  async #make(): Promise<void> {
+    const { keys, log, seal } = this.#options;
     const pair = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' });
     const { kty = '', crv = '', x = '', y = '' } = pair.publicKey.export({ format: 'jwk' });
     const publicKey: PublicKey = { kty, crv, x, y };
     const kid = await calculateJwkThumbprint({ ...publicKey });
-    const usable = rows.filter(row => this.#privateKey(row) !== undefined);
-    const left = Math.max(0, ...usable.map(row => row.signsForSeconds));
-    const { overlap, signs, verifies } = this.#periods;
-    const added = await this.#options.keys.add({
-      kid,
-      publicKey,
-      privateKey: this.#options.seal.seal(pair.privateKey.export({ format: 'der', type: 'pkcs8' }), kid),
-      // It begins when the last one ends; at once if there is none.
-      lead: Math.floor(Math.min(left, overlap)),
-      signs,
-      verifies,
-      known: rows.map(row => row.kid),
-    });
-    if (added) this.#options.log.info({ kid }, 'made a new key for tokens');
+    const privateKey = seal.seal(pair.privateKey.export({ format: 'der', type: 'pkcs8' }), kid);
+    const added = await keys.add({ kid, publicKey, privateKey, sealedWith: seal.id, ...this.#periods });
+    if (added) log.info({ kid }, 'made a new key for tokens');
   }
 
-  #privateKey({ kid, privateKey }: SigningKeyRow): Signer | undefined {
+  #privateKey({ kid, privateKey, sealedWith }: SigningKeyRow): Signer | undefined {
+    const { log, seal } = this.#options;
     if (!privateKey) return undefined;
     if (this.#signer?.kid === kid) return this.#signer;
-    const key = this.#options.seal.open(privateKey, kid);
+    const key = sealedWith === seal.id ? seal.open(privateKey, kid) : undefined;
     if (key) return { kid, key: createPrivateKey({ key, format: 'der', type: 'pkcs8' }) };
     if (!this.#complained) {
-      this.#options.log.warn(
-        { kid },
-        "a key of the database was encrypted with another DATABASE_SECRET_KEY: tokens are signed with a key of this gateway's own; give all gateways the same",
-      );
+      const message =
+        'a key of the database was encrypted with another DATABASE_SECRET_KEY; this gateway signs tokens with a key of its own: give all gateways the same secret';
+      log.warn({ kid }, message);
     }
     this.#complained = true;
     return undefined;

@@ -7,10 +7,13 @@ const TAG_BYTES = 16;
 
 export class Seal {
   readonly #key: Buffer;
+  /** Tells one secret from another, and nothing of either. */
+  readonly id: string;
 
   /** `secret` is what the operator gave, of any form; `purpose` keeps it apart from other uses of the same. */
   constructor(secret: string, purpose: string) {
     this.#key = Buffer.from(hkdfSync('sha256', secret, '', purpose, 32));
+    this.id = Buffer.from(hkdfSync('sha256', secret, '', `id of ${purpose}`, 16)).toString('hex');
   }
 
   /** `name` is what it belongs to: sealed under one name, it does not open under another. */

@@ -81,6 +81,13 @@ export const oci = {
   /** The request wrote to the upload, but what it wrote does not count any more. */
   uploadTakenOver: () =>
     new OciError(409, 'BLOB_UPLOAD_INVALID', 'the upload was cancelled, or another request has gone on with it'),
+  /** Its bytes must not stay where they are. */
+  uploadMisplaced: () =>
+    new OciError(
+      404,
+      'BLOB_UPLOAD_UNKNOWN',
+      'the upload was ended: this namespace has come to be kept in other locations since it began; push the blob again',
+    ),
   /** A chunk that does not begin where the upload ends; `headers` say where that is. */
   uploadRange: (message: string, headers: Headers) => new OciError(416, 'BLOB_UPLOAD_INVALID', message, { headers }),
   digestMalformed: (text: string) =>

@@ -49,8 +49,9 @@ export function blob(parts: Parts): Resource<'blob'> {
     range: { offset: number; length: number },
   ): Promise<AsyncIterable<Buffer>> {
     const { digest, repository } = route;
+    const holdersNow = async () => (await blobs.find(repository, digest)).blob?.locations ?? [];
     const read = (names: readonly string[]) =>
-      readBlob({ locations, crossings, digest, size, holders: names, range, context: ctx.state });
+      readBlob({ locations, crossings, digest, size, holders: names, holdersNow, range, context: ctx.state });
     try {
       return (await read(holders)).bytes;
     } catch (error) {

@@ -23,6 +23,7 @@ import { abortQuietly, commitBlob, layerTooLarge } from './upload-storage.js';
 
 /** The guess, what the database says instead, and once more if that is changed just then. */
 const BEGIN_ATTEMPTS = 3;
+const MOVED = "the namespace's locations were changed just now: try again";
 
 export function startUpload(parts: Parts): Resource<'uploads'> {
   const { authorizer, blobs, config, locations, replayBudget, replicationSignal, residency, uploads } = parts;
@@ -77,7 +78,9 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
         context: { traceId, affinity },
       });
       const size = await commitBlob(location, newest.session, digest, { ...ctx.state, affinity });
-      await blobs.record({ repository, digest, size, location: location.name, traceId });
+      const blob = { repository, digest, size, location: location.name, traceId };
+      // What was made there stays, and belongs to nobody (uploads.ts).
+      if (!(await blobs.record(blob))) throw oci.unavailable(MOVED);
     } catch (error) {
       await abortQuietly(location, newest.session, ctx.state.log);
       // The client knows of no upload: what it can do is to send the blob again.
@@ -108,7 +111,7 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
       // It must not be there. It is empty still.
       await abortQuietly(location, session, ctx.state.log);
     }
-    throw oci.unavailable("the namespace's locations are being changed: try again");
+    throw oci.unavailable(MOVED);
   }
 
   return { POST: post };

@@ -40,7 +40,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     const { repository, uuid } = route;
     authorizer.demand(ctx, repository, 'push');
     const chunk = await readChunk(ctx, route);
-    const { lease, claimed } = await claim(route, chunk);
+    const { lease, claimed } = await claim(ctx, route, chunk);
     const end = await underLease(ctx, route, lease, async () => {
       const checkpoint = await append(ctx, claimed, lease, chunk);
       await lease.release(checkpoint);
@@ -65,7 +65,7 @@ export function upload(parts: Parts): Resource<'upload'> {
 
   async function closeWithBody(ctx: Context, route: UploadRoute, digest: Digest): Promise<void> {
     const chunk = await readChunk(ctx, route);
-    const { lease, claimed } = await claim(route, chunk);
+    const { lease, claimed } = await claim(ctx, route, chunk);
     await underLease(ctx, route, lease, async () => {
       const { session, offset } = await append(ctx, claimed, lease, chunk);
       const written = { ...claimed, session, byteCount: offset };
@@ -80,6 +80,10 @@ export function upload(parts: Parts): Resource<'upload'> {
     const found = await uploads.find(route.repository, route.uuid);
     if (!found) return demandClosed(ctx, route, digest);
     const { byteCount } = found;
+    if (!found.allowed) {
+      await discardQuietly(ctx, route);
+      throw oci.uploadMisplaced();
+    }
     try {
       if (await close(ctx, route, found, digest, { byteCount })) return;
     } catch (error) {
@@ -114,7 +118,11 @@ export function upload(parts: Parts): Resource<'upload'> {
     }
   }
 
-  /** Makes the blob and records it; false if somebody else changed the upload meanwhile. */
+  /**
+   * Makes the blob and records it; false if somebody else changed the upload meanwhile. If it must not be there any more,
+   * what was made stays, and belongs to nobody: it cannot be removed safely, since the same blob may just be recorded
+   * for another namespace. That happens only if the namespace's locations were changed since the last chunk.
+   */
   async function close(
     ctx: Context,
     { repository, uuid }: UploadRoute,
@@ -124,7 +132,9 @@ export function upload(parts: Parts): Resource<'upload'> {
   ): Promise<boolean> {
     const size = await commitBlob(locationOf(locations, name), session, digest, { ...ctx.state, affinity: uuid });
     const { traceId } = ctx.state;
-    return uploads.finish({ repository, uuid, held, digest, size, location: name, traceId });
+    const finish = await uploads.finish({ repository, uuid, held, digest, size, location: name, traceId });
+    if (finish === 'misplaced') throw oci.uploadMisplaced();
+    return finish === 'done';
   }
 
   /** The part of the blob that the body says it is. A Content-Range that is malformed can only be out of order. */
@@ -140,13 +150,19 @@ export function upload(parts: Parts): Resource<'upload'> {
   }
 
   async function claim(
-    { repository, uuid }: UploadRoute,
+    ctx: Context,
+    route: UploadRoute,
     chunk: Chunk | undefined,
   ): Promise<{ lease: WriterLease; claimed: Upload }> {
+    const { repository, uuid } = route;
     const writer = randomUUID();
     const claim = await uploads.claim(repository, uuid, writer, chunk?.start);
     switch (claim.kind) {
       case 'claimed':
+        if (!claim.upload.allowed) {
+          await discardQuietly(ctx, route);
+          throw oci.uploadMisplaced();
+        }
         return { claimed: claim.upload, lease: new WriterLease(uploads, claim.upload, writer) };
       case 'unknown':
         throw oci.uploadUnknown();
@@ -235,8 +251,11 @@ export function upload(parts: Parts): Resource<'upload'> {
   return { GET: status, PATCH: patch, PUT: put, DELETE: cancel };
 }
 
-/** Whether nothing can come of the upload after this error: its bytes are others than the client said, or too many. */
+/** Whether nothing can come of the upload after this error: its bytes are others than the client said, too many, or misplaced. */
 function isOver(error: unknown): boolean {
   if (hasReason(error, 'UPLOAD_UNKNOWN', 'DIGEST_MISMATCH')) return true;
-  return error instanceof OciError && (error.code === 'DIGEST_INVALID' || error.status === 413);
+  return (
+    error instanceof OciError &&
+    (error.code === 'DIGEST_INVALID' || error.code === 'BLOB_UPLOAD_UNKNOWN' || error.status === 413)
+  );
 }

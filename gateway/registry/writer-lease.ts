@@ -5,8 +5,8 @@
  * sends nothing, and lets any gateway go on from there if this one dies. A writer that lost its lease stops.
  */
 import type { Checkpoint } from '../../lib/locations/store.js';
-import { type Upload, type Uploads, WRITER_LEASE_MS } from '../../lib/metadata/uploads.js';
-import { oci } from '../http/errors.js';
+import { type Advance, type Upload, type Uploads, WRITER_LEASE_MS } from '../../lib/metadata/uploads.js';
+import { type OciError, oci } from '../http/errors.js';
 
 const RENEW_MS = WRITER_LEASE_MS / 3;
 
@@ -43,13 +43,12 @@ export class WriterLease {
     this.#newest = checkpoint;
   }
 
-  /** Records a last checkpoint, and lets others write. Throws if the lease was lost: its bytes do not count. */
+  /** Records a last checkpoint, and lets others write. Throws if its bytes do not count. */
   async release(checkpoint: Checkpoint): Promise<void> {
     this.end();
     const { offset: byteCount, session } = checkpoint;
-    if (!(await this.#uploads.release(this.#upload.uuid, this.writer, { byteCount, session }))) {
-      throw oci.uploadTakenOver();
-    }
+    const advance = await this.#uploads.release(this.#upload.uuid, this.writer, { byteCount, session });
+    if (advance !== 'held') throw errorOf(advance);
   }
 
   /** Ends the renewals. */
@@ -65,9 +64,9 @@ export class WriterLease {
       return;
     }
     try {
-      const held = await this.#uploads.checkpoint(this.#upload.uuid, this.writer, { byteCount, session });
-      if (held) this.#renewed = started;
-      else this.#lose(oci.uploadTakenOver());
+      const advance = await this.#uploads.checkpoint(this.#upload.uuid, this.writer, { byteCount, session });
+      if (advance === 'held') this.#renewed = started;
+      else this.#lose(errorOf(advance));
     } catch {
       // Tried again at the next turn, until the lease is over.
     }
@@ -77,4 +76,8 @@ export class WriterLease {
     this.end();
     this.#lost.abort(error);
   }
+}
+
+function errorOf(advance: Exclude<Advance, 'held'>): OciError {
+  return advance === 'lost' ? oci.uploadTakenOver() : oci.uploadMisplaced();
 }

@@ -85,6 +85,7 @@ export class Crossing {
   #then: 'ask' | 'piece' | 'never' = 'ask';
   #hasAsked = false;
   #elsewhere: NearWorker | undefined;
+  /** A worker has named another one since the last piece: two that name each other are not asked for ever. */
   #wasElsewhere = false;
   #stored = false;
 
@@ -113,6 +114,7 @@ export class Crossing {
     }
     if (this.#then === 'never') return { kind: 'stored', limit: length };
     this.#then = 'ask';
+    this.#wasElsewhere = false;
     return { kind: 'stored', limit: Math.min(length, PIECE_BYTES) };
   }
 
@@ -155,7 +157,7 @@ export class Crossing {
         if (done) throw fail.unsupported('the worker ended the stream without a reason');
         if (value.data) return value.data;
         if (value.end) {
-          this.#note(worker, value.end.reason, value.end.worker);
+          await this.#note(worker, value.end.reason, value.end.worker);
           await messages.return(undefined);
           return undefined;
         }
@@ -168,7 +170,7 @@ export class Crossing {
     }
   }
 
-  #note(worker: NearWorker, reason: string, address: string): void {
+  async #note(worker: NearWorker, reason: string, address: string): Promise<void> {
     this.#then = 'piece';
     if (reason === 'END_REASON_STORED') {
       this.#stored = true;
@@ -176,9 +178,14 @@ export class Crossing {
     } else if (reason === 'END_REASON_NOT_REQUIRED') {
       this.#onNotRequired();
       this.#then = 'never';
-    } else if (reason === 'END_REASON_ELSEWHERE' && !this.#wasElsewhere && address !== worker.address) {
+    } else if (
+      reason === 'END_REASON_ELSEWHERE' &&
+      !this.#wasElsewhere &&
+      address !== '' &&
+      address !== worker.address
+    ) {
       this.#wasElsewhere = true;
-      this.#elsewhere = this.#workers.at(address);
+      this.#elsewhere = await this.#workers.at(address);
       if (this.#elsewhere) this.#then = 'ask';
     }
   }

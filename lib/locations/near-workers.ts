@@ -42,7 +42,7 @@ class KnownWorker implements NearWorker {
 
 /** What is older than this is asked for again, while it is used: no reader waits for the database if any worker is known. */
 const FRESH_MS = 3_000;
-/** The database may be away; reads go on without workers then. */
+/** The database may be away; reads go on without a worker that is not known then. */
 const WAIT_MS = 500;
 /** A worker that did not answer is not asked again for so long. */
 const AVOID_MS = 5_000;
@@ -64,15 +64,24 @@ export class NearWorkers {
   /** The worker that all gateways of the region ask about `word`; undefined if there is none. Never throws. */
   async choose(word: string): Promise<NearWorker | undefined> {
     const age = performance.now() - this.#askedAt;
-    if (age > FRESH_MS) this.#asking ??= this.#ask();
-    if (this.#known.size === 0) await Promise.race([this.#asking, sleep(WAIT_MS, undefined, { ref: false })]);
+    if (age > FRESH_MS) void this.#askOnce();
+    if (this.#known.size === 0) await atMost(WAIT_MS, this.#asking);
     const workers = [...this.#known.values()].filter(worker => !this.#isAvoided(worker.address));
     return rendezvous(word, workers, worker => worker.address)[0];
   }
 
-  /** The worker at an address; undefined if none that lives is known there. */
-  at(address: string): NearWorker | undefined {
-    return this.#isAvoided(address) ? undefined : this.#known.get(address);
+  /**
+   * The worker at an address that another one has named; undefined if none that lives is there. One that is not known may
+   * have begun a moment ago: it is asked for. Never throws.
+   */
+  async at(address: string): Promise<NearWorker | undefined> {
+    if (this.#isAvoided(address)) return undefined;
+    if (!this.#known.has(address)) {
+      // Who asks already may have begun before the worker did.
+      const asking = this.#asking?.then(() => this.#askOnce()) ?? this.#askOnce();
+      await atMost(WAIT_MS, asking);
+    }
+    return this.#known.get(address);
   }
 
   /** The worker did not answer. */
@@ -92,6 +101,12 @@ export class NearWorkers {
     if (until > performance.now()) return true;
     this.#avoided.delete(address);
     return false;
+  }
+
+  /** Resolves when who lives is known, as it is now or later. */
+  #askOnce(): Promise<void> {
+    this.#asking ??= this.#ask();
+    return this.#asking;
   }
 
   async #ask(): Promise<void> {
@@ -122,4 +137,8 @@ export class NearWorkers {
       return undefined;
     }
   }
+}
+
+async function atMost(ms: number, promise: Promise<void> | undefined): Promise<void> {
+  await Promise.race([promise, sleep(ms, undefined, { ref: false })]);
 }

@@ -56,6 +56,8 @@ export interface ReadRequest {
   readonly size: number;
   /** The names of the locations that hold it. */
   readonly holders: readonly string[];
+  /** Asks again which ones do, when those cannot go on: while a long blob is read, it may have moved. */
+  readonly holdersNow?: () => Promise<readonly string[]>;
   /** The part that is wanted; `offset + length` is within the size. */
   readonly range: { readonly offset: number; readonly length: number };
   readonly context: StoreContext;
@@ -127,13 +129,17 @@ async function openPatiently(request: Reading, offset: number, length: number): 
 }
 
 async function reopen(request: Reading, offset: number, length: number): Promise<OpenedPart> {
+  let { holders } = request;
   for (let round = 1; ; round++) {
     try {
-      return await open(request, offset, length);
+      return await open({ ...request, holders }, offset, length);
     } catch (error) {
       if (request.context.signal?.aborted || round === ROUNDS_WITHOUT_PROGRESS) throw error;
       await sleep(PAUSE_MS * round * (0.5 + Math.random()));
     }
+    // While it cannot be asked, what was known before may still be true.
+    const now = (await request.holdersNow?.().catch(() => [])) ?? [];
+    holders = [...new Set([...holders, ...now])];
   }
 }
 
@@ -143,7 +149,7 @@ async function open(request: Reading, offset: number, length: number): Promise<O
   if (next.kind === 'crossing') return { location: next.target, bytes: next.bytes, mayEnd: true };
   const { limit } = next;
   const attempts: { location: string; error: unknown }[] = [];
-  const locations = request.locations.forReading(crossing?.holders ?? request.holders);
+  const locations = request.locations.forReading([...(crossing?.holders ?? []), ...request.holders]);
   const isOnlySource = locations.filter(location => location.serves('read')).length < 2;
   const context = isOnlySource ? { ...request.context, silenceMs: ONLY_SOURCE_SILENCE_MS } : request.context;
   for (const location of locations) {

@@ -271,11 +271,17 @@ export class RemoteStore {
 
   /** Deletes a blob; fine if it is not here. */
   async remove(digest: Digest, context?: Context): Promise<void> {
-    const { results } = await this.#route.anyNode('write', stub =>
-      callUnary(stub.deleteBlobs.bind(stub), { digests: [digest] }, asContext(context)),
-    );
-    const error = fromStatusMessage(results[0]?.status);
+    const [error] = await this.removeBatch([digest], context);
     if (error) throw error;
+  }
+
+  /** Deletes blobs (at most 1,000); fine if they are not here. Resolves to what kept it from deleting some. */
+  async removeBatch(digests: readonly Digest[], context?: Context): Promise<StatusError[]> {
+    const { results } = await this.#route.anyNode('write', stub =>
+      callUnary(stub.deleteBlobs.bind(stub), { digests: [...digests] }, asContext(context), 60_000),
+    );
+    if (results.length !== digests.length) throw fail.corrupt('a batch', 'the node answered another number of blobs');
+    return results.flatMap(result => fromStatusMessage(result.status) ?? []);
   }
 
   /** All blobs after `after`, in the order of algorithm and hex digits. */

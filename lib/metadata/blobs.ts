@@ -62,7 +62,8 @@ export class Blobs {
 
   /**
    * Records that a location holds a blob whose stored bytes were verified there: the placement, the repository's link
-   * to it, and the copies that are still missing, in one transaction. Makes the repository if it is new.
+   * to it, and the copies that are still missing, in one transaction. Makes the repository if it is new. False, and
+   * nothing is recorded, if the namespace's bytes must not be there.
    */
   async record(blob: {
     repository: RepositoryName;
@@ -70,9 +71,9 @@ export class Blobs {
     size: number;
     location: string;
     traceId: string;
-  }): Promise<void> {
-    await this.#db.query(
-      'select store_blob(repository_id($1, $2), $3, $4, $5, $6, $7)',
+  }): Promise<boolean> {
+    const [row] = await this.#db.query(
+      'select record_blob($1, $2, $3, $4, $5, $6, $7) as recorded',
       [
         ...namePair(this.#settings, blob.repository),
         blob.digest,
@@ -83,6 +84,7 @@ export class Blobs {
       ],
       { repeatable: true },
     );
+    return row?.recorded === true;
   }
 
   /** Makes a blob of another repository, or of any of several, pullable from this one; undefined if it is not there. */

@@ -1,4 +1,6 @@
 /** Locations as the database knows them: their names, and the identity of the store behind each. */
+import type { Logger } from 'pino';
+import type { LocationConfig } from '../config/config.js';
 import type { Database } from './database.js';
 import { asTexts } from './row.js';
 
@@ -46,4 +48,23 @@ export class Places {
     if (row?.same === true) this.#confirmed.set(location, marker);
     return row?.same === true;
   };
+}
+
+/**
+ * Adds the locations of a process's configuration. Answers those that it may use: one that an operator has removed is left
+ * out, and it says so.
+ */
+export async function registerLocations(
+  places: Places,
+  { locations }: { readonly locations: readonly LocationConfig[] },
+  log: Logger,
+): Promise<LocationConfig[]> {
+  const removed = await places.register(locations.map(({ name }) => name));
+  for (const location of removed) {
+    log.warn(
+      { location },
+      `${location} was removed from the registry, and is not used: take it out of the configuration (a name that was removed cannot be used again)`,
+    );
+  }
+  return locations.filter(({ name }) => !removed.includes(name));
 }

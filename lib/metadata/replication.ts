@@ -81,7 +81,9 @@ export interface Completed {
 /** What became of the wish to make one copy, now. */
 export type ClaimOne =
   | { readonly kind: 'claimed'; readonly job: Job }
-  /** No such copy is to be made: it is there, or is not required there. */
+  /** The location has the blob. */
+  | { readonly kind: 'stored' }
+  /** No such copy is to be made. */
   | { readonly kind: 'unknown' }
   /** Another worker is making it; undefined if that one is not known to live. */
   | { readonly kind: 'busy'; readonly worker: string | undefined };
@@ -143,13 +145,18 @@ export class Replication {
     const [row] = rows;
     if (row) return { kind: 'claimed', job: asJob(row) };
     const [other] = await this.#db.query(
-      `select w.address from replication r left join living_worker w on w.id = r.worker_id
-        where r.storage_id = (select id from imagestorage where content_checksum = $1)
-          and r.location_id = (select id from imagestoragelocation where name = $2)`,
+      `select r.id is null as stored, w.address
+         from imagestorage s cross join imagestoragelocation l
+         left join replication r on r.storage_id = s.id and r.location_id = l.id
+         left join living_worker w on w.id = r.worker_id
+        where s.content_checksum = $1 and l.name = $2
+          and (r.id is not null
+               or exists (select from imagestorageplacement p where p.storage_id = s.id and p.location_id = l.id))`,
       [digest, target],
       { repeatable: true },
     );
-    return other ? { kind: 'busy', worker: optional(other, 'address', asText) } : { kind: 'unknown' };
+    if (!other) return { kind: 'unknown' };
+    return other.stored === true ? { kind: 'stored' } : { kind: 'busy', worker: optional(other, 'address', asText) };
   }
 
   /** In how many milliseconds the next copy in these queues is due that is not due yet; undefined if there is none. */
@@ -183,7 +190,7 @@ export class Replication {
               coalesce(extract(epoch from now() - r.oldest), 0)::float8 as age, (select count(*) from requeue) as requeues
          from imagestoragelocation l
          left join (select location_id, count(*) as blobs, sum(size)::bigint as bytes, min(created_at) as oldest
-                      from replication group by location_id) r on r.location_id = l.id
+                      from replication where not rescue group by location_id) r on r.location_id = l.id
         order by l.name`,
       [],
       { repeatable: true },

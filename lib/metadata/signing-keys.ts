@@ -15,6 +15,8 @@ export interface SigningKeyRow {
   readonly publicKey: PublicKey;
   /** Encrypted; undefined when it no longer signs. */
   readonly privateKey: Buffer | undefined;
+  /** Which secret it is encrypted with. */
+  readonly sealedWith: string;
   /** Whether it signs now. */
   readonly signs: boolean;
   /** For how many seconds it will sign still; negative if that is over. */
@@ -25,12 +27,11 @@ export interface NewSigningKey {
   readonly kid: string;
   readonly publicKey: PublicKey;
   readonly privateKey: Buffer;
-  /** In seconds: until it begins to sign, how long it signs then, and how long it verifies after that. */
-  readonly lead: number;
+  readonly sealedWith: string;
+  /** In seconds: how long before the end of the last one it may be made, how long it signs, and how long it verifies after that. */
+  readonly overlap: number;
   readonly signs: number;
   readonly verifies: number;
-  /** The keys that the caller knows of. */
-  readonly known: readonly string[];
 }
 
 const rowSchema = z
@@ -38,6 +39,7 @@ const rowSchema = z
     kid: z.string(),
     public_key: z.object({ kty: z.string(), crv: z.string(), x: z.string(), y: z.string() }),
     private_key: z.instanceof(Buffer).nullable(),
+    sealed_with: z.string(),
     signs: z.boolean(),
     signs_for: z.number(),
   })
@@ -46,6 +48,7 @@ const rowSchema = z
       kid: row.kid,
       publicKey: row.public_key,
       privateKey: row.private_key ?? undefined,
+      sealedWith: row.sealed_with,
       signs: row.signs,
       signsForSeconds: row.signs_for,
     }),
@@ -61,7 +64,7 @@ export class SigningKeys {
   /** All keys that verify, the newest first. */
   async list(): Promise<SigningKeyRow[]> {
     const rows = await this.#db.query(
-      `select kid, public_key, private_key, now() >= signs_from and now() < signs_until as signs,
+      `select kid, public_key, private_key, sealed_with, now() >= signs_from and now() < signs_until as signs,
               extract(epoch from signs_until - now())::float8 as signs_for
          from signingkey where verifies_until > now() order by signs_from desc, kid`,
       [],
@@ -70,11 +73,11 @@ export class SigningKeys {
     return rows.map(row => rowSchema.parse(row));
   }
 
-  /** Adds a key; false if somebody else has added one meanwhile. */
+  /** Adds a key that follows the last one of the same secret; false if somebody else has done so. */
   async add(key: NewSigningKey): Promise<boolean> {
     const [row] = await this.#db.query(
       'select add_signing_key($1, $2, $3, $4, $5, $6, $7) as added',
-      [key.kid, JSON.stringify(key.publicKey), key.privateKey, key.lead, key.signs, key.verifies, key.known],
+      [key.kid, JSON.stringify(key.publicKey), key.privateKey, key.sealedWith, key.overlap, key.signs, key.verifies],
       { repeatable: true },
     );
     return row?.added === true;

@@ -28,7 +28,25 @@ export interface Upload {
   /** With which its location's nodes go on; opaque. */
   readonly session: Buffer;
   readonly algorithm: DigestAlgorithm;
+  /** Whether its bytes may stay where they are: its namespace may be kept in other locations since it began. */
+  readonly allowed: boolean;
 }
+
+/** What became of the wish to record how far a writer is. */
+export type Advance =
+  | 'held'
+  /** Somebody else writes now, or the upload is gone. */
+  | 'lost'
+  /** It was recorded, but the upload's bytes must not stay where they are. */
+  | 'misplaced';
+
+/** What became of the wish to end an upload. */
+export type Finish =
+  | 'done'
+  /** The upload is gone, or is no longer as the caller thinks. */
+  | 'changed'
+  /** The blob must not be there, and is not recorded. */
+  | 'misplaced';
 
 /** What became of the wish to write to an upload. */
 export type Claim =
@@ -39,7 +57,7 @@ export type Claim =
   /** Somebody else is writing. */
   | { readonly kind: 'busy' };
 
-const COLUMNS = `b.uuid, l.name as location, b.byte_count, b.session, b.algorithm`;
+const COLUMNS = `b.uuid, l.name as location, b.byte_count, b.session, b.algorithm, is_allowed(b) as allowed`;
 const OF_REPOSITORY = `b.uuid = $3 and b.location_id = l.id and b.repository_id = r.id and r.namespace_user_id = u.id
   and u.username = $1 and r.name = $2`;
 const TABLES = `imagestoragelocation l, repository r, "user" u`;
@@ -100,13 +118,13 @@ export class Uploads {
       : { kind: 'busy' };
   }
 
-  /** Records a checkpoint and renews the lease. False if the lease is lost: somebody else writes now. */
-  async checkpoint(uuid: string, writer: string, at: { byteCount: number; session: Buffer }): Promise<boolean> {
+  /** Records a checkpoint and renews the lease. */
+  async checkpoint(uuid: string, writer: string, at: { byteCount: number; session: Buffer }): Promise<Advance> {
     return this.#advance(uuid, writer, at, WRITER_LEASE_MS);
   }
 
-  /** Records the last checkpoint of this writer and gives the lease up. False if the lease was lost. */
-  async release(uuid: string, writer: string, at: { byteCount: number; session: Buffer }): Promise<boolean> {
+  /** Records the last checkpoint of this writer and gives the lease up. */
+  async release(uuid: string, writer: string, at: { byteCount: number; session: Buffer }): Promise<Advance> {
     return this.#advance(uuid, writer, at, undefined);
   }
 
@@ -115,22 +133,23 @@ export class Uploads {
     writer: string,
     at: { byteCount: number; session: Buffer },
     leaseMs: number | undefined,
-  ): Promise<boolean> {
-    const rows = await this.#db.query(
-      `update blobupload set byte_count = $3, session = $4, updated_at = now(),
+  ): Promise<Advance> {
+    const [row] = await this.#db.query(
+      `update blobupload b set byte_count = $3, session = $4, updated_at = now(),
               chunk_count = chunk_count + case when $5::int is null then 1 else 0 end,
               writer = case when $5::int is null then null else writer end,
               lease_until = now() + $5::int * interval '1 millisecond'
-        where uuid = $1 and writer = $2 returning id`,
+        where uuid = $1 and writer = $2 returning is_allowed(b) as allowed`,
       [uuid, writer, at.byteCount, at.session, leaseMs ?? null],
     );
-    return rows.length > 0;
+    if (!row) return 'lost';
+    return row.allowed === true ? 'held' : 'misplaced';
   }
 
   /**
    * Ends an upload whose blob is committed at its location: everything `Blobs.record` does, and the upload's row goes,
    * in one transaction. `held` is the writer that holds the lease, or the byte count that the caller saw when nobody
-   * did. False if the upload is gone or is no longer as the caller thinks.
+   * did.
    */
   async finish(upload: {
     repository: RepositoryName;
@@ -140,7 +159,7 @@ export class Uploads {
     size: number;
     location: string;
     traceId: string;
-  }): Promise<boolean> {
+  }): Promise<Finish> {
     const { held } = upload;
     const [row] = await this.#db.query('select finish_upload($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as done', [
       ...namePair(this.#settings, upload.repository),
@@ -153,7 +172,8 @@ export class Uploads {
       this.#settings.replicate,
       upload.traceId,
     ]);
-    return row?.done === true;
+    if (row?.done === null) return 'misplaced';
+    return row?.done === true ? 'done' : 'changed';
   }
 
   /** Forgets an upload; answers what it was, so that the caller can free its bytes. */
@@ -189,5 +209,6 @@ function asUpload(row: Row): Upload {
     byteCount: asSize(row.byte_count),
     session: asBytes(row, 'session'),
     algorithm,
+    allowed: row.allowed === true,
   };
 }

@@ -10,6 +10,7 @@ import {
   ServerListenerBuilder,
   type ServerMethodDefinition,
 } from '@grpc/grpc-js';
+import type { Logger } from 'pino';
 import type { CertificateRole } from '../tls/identity.js';
 import { fail, type StatusError, toServiceError } from './errors.js';
 import type { Security } from './security.js';
@@ -25,8 +26,21 @@ export interface Permission {
 
 const FOR_ALL_OF_US = /^\/grpc\.(health\.v1\.Health|reflection\.v1(alpha)?\.ServerReflection)\//;
 
-/** Refuses what `permissions` do not allow. */
-export function authorise(security: Security, permissions: readonly Permission[]): ServerInterceptor {
+/** At most one line in so long: whoever is refused may go on and on. */
+const LOG_EVERY_MS = 1_000;
+
+/** Refuses what `permissions` do not allow; `log` hears of it. */
+export function authorise(
+  security: Security,
+  permissions: readonly Permission[],
+  log: Logger | undefined,
+): ServerInterceptor {
+  let logged = Number.NEGATIVE_INFINITY;
+  const tell = (peer: string, error: StatusError) => {
+    if (performance.now() - logged < LOG_EVERY_MS) return;
+    logged = performance.now();
+    log?.warn({ peer }, `a call was refused: ${error.message}`);
+  };
   const callersOf = new Map(permissions.flatMap(({ paths, callers }) => paths.map(path => [path, callers] as const)));
 
   /** Why the call is refused; undefined if it is not. */
@@ -49,8 +63,9 @@ export function authorise(security: Security, permissions: readonly Permission[]
             authorization: metadata.get('authorization')[0]?.toString(),
             peer: call.getPeer(),
           });
-          if (error) call.sendStatus(toServiceError(error));
-          else pass(metadata);
+          if (!error) return pass(metadata);
+          tell(call.getPeer(), error);
+          call.sendStatus(toServiceError(error));
         });
         next(listener.build());
       },

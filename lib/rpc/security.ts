@@ -14,6 +14,7 @@ import {
   type ClientOptions,
   credentials,
   experimental,
+  Metadata,
   ServerCredentials,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -86,9 +87,24 @@ export class Security {
     const checked = experimental.createCertificateProviderChannelCredentials(this.#provider, this.#provider, {
       checkServerIdentity: (_host, certificate) => wrongServer(host, role, certificate),
     });
-    // TLS has no way to ask for an IP address by name; which one it must be is checked above all the same.
-    const named = isIP(host) === 0 ? options : { ...options, 'grpc.ssl_target_name_override': role };
-    return [address, checked, named];
+    return [address, checked, named(host, role, options)];
+  }
+
+  /** The same for an administrator who has a token, and no certificate. `ca`: the authorities that the server's must come from, as PEM. */
+  static dialWithToken(
+    address: string,
+    role: ServerRole,
+    options: ChannelOptions,
+    { ca, token }: { readonly ca: Buffer; readonly token: string },
+  ): [string, ChannelCredentials, ChannelOptions] {
+    const host = parseAddress(address)?.host ?? address;
+    const checked = credentials.createSsl(ca, null, null, {
+      checkServerIdentity: (_host, certificate) => wrongServer(host, role, certificate),
+    });
+    const metadata = new Metadata();
+    metadata.set('authorization', `Bearer ${token}`);
+    const proof = credentials.createFromMetadataGenerator((_call, tell) => tell(null, metadata));
+    return [address, credentials.combineChannelCredentials(checked, proof), named(host, role, options)];
   }
 
   /** The same for a client that lives long: its connection is renewed, if there are certificates. `ageMs` is for tests. */
@@ -158,6 +174,11 @@ function known(description: string, ...roles: CertificateRole[]): Caller {
 
 function refusal(where: string): string {
   return `gRPC with ${where} would be plain text over a network: give certificates with ENTREPOT_GRPC_TLS_CA, ENTREPOT_GRPC_TLS_CERT and ENTREPOT_GRPC_TLS_KEY ("entrepot certs" makes them), or allow it with ENTREPOT_INSECURE_GRPC: true`;
+}
+
+/** TLS has no way to ask for an IP address by name; which one it must be is checked all the same, see `wrongServer`. */
+function named(host: string, role: ServerRole, options: ChannelOptions): ChannelOptions {
+  return isIP(host) === 0 ? options : { ...options, 'grpc.ssl_target_name_override': role };
 }
 
 /** Why the server at `host` is not the one that is meant; undefined if it is. */

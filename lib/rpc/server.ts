@@ -11,9 +11,11 @@ import {
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
+import type { Logger } from 'pino';
 import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
 import { SERVER_WINDOW } from './channel.js';
+import { CallsInFlight } from './in-flight.js';
 import { Security } from './security.js';
 import { widenConnections, widenStreams } from './window.js';
 
@@ -41,6 +43,8 @@ export interface ServerOptions {
   readonly healthNames: readonly string[];
   /** How callers prove who they are; plain text on this machine only if absent. */
   readonly security?: Security;
+  /** Hears of calls that are refused. */
+  readonly log?: Logger;
 }
 
 /** A server that listens. */
@@ -63,6 +67,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     paths: Object.values(definition).map(method => method.path),
     callers,
   }));
+  const calls = new CallsInFlight();
   const server = new Server({
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
@@ -71,7 +76,10 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
       'grpc.max_connection_age_ms': CONNECTION_AGE_MS.most,
       'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS.grace,
     }),
-    interceptors: [authorise(security, permissions)],
+    interceptors: [
+      calls.interceptor(new Set(permissions.flatMap(({ paths }) => paths))),
+      authorise(security, permissions, options.log),
+    ],
   });
   for (const { definition, implementation } of services) server.addService(definition, implementation);
 
@@ -91,7 +99,9 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     setHealth: (name, serving) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING'),
     async stop(graceMs) {
       for (const name of options.healthNames) health.setStatus(name, 'NOT_SERVING');
-      const down = shutdown(server, graceMs);
+      const deadline = Date.now() + graceMs;
+      await calls.drain(graceMs);
+      const down = shutdown(server, Math.max(0, deadline - Date.now()));
       for (const call of watchers) call.end();
       await down;
     },

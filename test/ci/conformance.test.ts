@@ -11,7 +11,11 @@ import { startRedis } from '../support/redis.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 
-const test = suite('OCI conformance', { needs: [OCI_SUITE, 'redis-server'], timeoutMs: 90_000 });
+const test = suite('OCI conformance', {
+  needs: [OCI_SUITE, 'redis-server'],
+  timeoutMs: 90_000,
+  fileTimeoutMs: 300_000,
+});
 let stack: Stack;
 let front: Front;
 

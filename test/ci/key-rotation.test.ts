@@ -30,7 +30,7 @@ const kidOf = (token: string) => decodeProtectedHeader(token).kid;
 const rows = () => m.db.query('select * from signingkey order by signs_from');
 
 test('a successor is there before the key ends, and what the old one signed is good on', async () => {
-  const periods = { signs: 2, overlap: 1, verifies: 60, refresh: 0.1 };
+  const periods = { signs: 3, overlap: 2, verifies: 60, refresh: 0.1 };
   const [one, two] = [await open(undefined, periods), await open(undefined, periods)];
   const first = await one.tokens.issue(claims);
   const kids = new Set([kidOf(first)]);
@@ -46,7 +46,7 @@ test('a successor is there before the key ends, and what the old one signed is g
   for (let n = 1; n < found.length; n++) {
     assert.ok(Number(found[n]?.created) < Number(found[n - 1]?.signs_until), 'made before the last one ended');
     const gap = Number(found[n]?.signs_from) - Number(found[n - 1]?.signs_until);
-    assert.ok(Math.abs(gap) <= 1_500, `one follows the other: ${gap}`);
+    assert.ok(gap >= 0, `it begins when the last one ends: ${gap} ms`);
   }
 });
 

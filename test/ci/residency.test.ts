@@ -68,6 +68,38 @@ test('mounted into it from elsewhere, a blob goes where it is kept, and stays wh
   assert.ok((await stack.blobsOf('eustorage')).includes(blob));
 });
 
+test('an upload that was begun before the namespace moved is ended, and records nothing; the next push goes there', async () => {
+  const repository = 'moving/app';
+  const [half, rest] = [randomBytes(1_000), randomBytes(500)];
+  const digest = sha256(Buffer.concat([half, rest]));
+  const begin = async () => {
+    const { headers } = await us.request('POST', `/v2/${repository}/blobs/uploads/`);
+    const patched = await us.request('PATCH', String(headers.location), { body: half });
+    assert.is(patched.status, 202);
+    return String(patched.headers.location);
+  };
+  const closing = (place: string, of: Buffer) => `${place}${place.includes('?') ? '&' : '?'}digest=${sha256(of)}`;
+  const [complete, withRest, toPatch] = [await begin(), await begin(), await begin()];
+  await openMetadata(stack.databaseUrl).namespaces.setLocations('moving', { locations: ['eustorage'], replace: true });
+  const answers = [
+    await us.request('PUT', closing(complete, half)),
+    await us.request('PUT', closing(withRest, Buffer.concat([half, rest])), { body: rest }),
+    await us.request('PATCH', toPatch, { body: rest }),
+  ];
+  for (const { status, body } of answers) {
+    assert.is(status, 404);
+    assert.match(body.toString(), /has come to be kept in other locations/);
+  }
+  assert.equal(await stack.sql('select uuid from blobupload'), []);
+  assert.not((await stack.blobsOf('usstorage')).includes(digest));
+  assert.is(await us.pushBlob(repository, Buffer.concat([half, rest])), digest);
+  await stack.replicated();
+  const places = `select l.name, s.content_checksum as digest from imagestorageplacement p
+    join imagestorage s on s.id = p.storage_id join imagestoragelocation l on l.id = p.location_id
+    where s.content_checksum in ($1, $2)`;
+  assert.equal(await stack.sql(places, [digest, sha256(half)]), [{ name: 'eustorage', digest }]);
+});
+
 test('its region is away: 503 that says why, also for a gateway that has just heard of it; nothing goes elsewhere', async () => {
   await stack.kill('storage-proxy-eu');
   const before = await stack.blobsOf('usstorage');

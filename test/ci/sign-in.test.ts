@@ -16,6 +16,7 @@ import { accounts, writeUsers } from '../support/users.js';
 const test = suite('sign-in by real clients', {
   needs: ['docker', 'podman', 'skopeo', 'containerd'],
   timeoutMs: 60_000,
+  fileTimeoutMs: 240_000,
 });
 
 const people = {

@@ -21,6 +21,7 @@ test('a good configuration: ok, a summary, exit 0', () => {
   for (const expected of [
     /location +usstorage at us:7070/,
     /preference +eustorage, usstorage/,
+    /gRPC +plain text, also over networks/,
     /gateway +127\.0\.0\.1:8080, anonymous access: this machine only/,
     /storage-proxy +127\.0\.0\.1:7070, owns eustorage \(GoogleCloudStorage\)/,
     /worker +127\.0\.0\.1:7090, copies to eustorage/,

@@ -75,6 +75,7 @@ class Fuzzer {
   readonly #statuses = new Map<string, number>();
   #sequences = 0;
   #unavailable = 0;
+  #failed = false;
 
   constructor(stack: Stack, fixtures: Fixtures) {
     this.#ports = [stack.ports['gateway-us'], stack.ports['gateway-eu']];
@@ -85,11 +86,11 @@ class Fuzzer {
   async run({ seed, requests, sequences, timeLimitMs }: FuzzOptions): Promise<void> {
     const limits = { seed, interruptAfterTimeLimit: timeLimitMs };
     const single = fc.asyncProperty(singleRequest(this.#fixtures), async ({ region, ...request }) => {
-      await this.#exchange(region, request);
+      await this.#told(this.#exchange(region, request).then(() => {}));
     });
     const steps = fc.asyncProperty(sequence, async each => {
       const repository = `sequence/n${this.#sequences++}`;
-      await new Sequence(repository, this.#fixtures, this.#exchange).run(each);
+      await this.#told(new Sequence(repository, this.#fixtures, this.#exchange).run(each));
     });
     const reports = await Promise.all([
       fc.check(single, { ...limits, numRuns: requests }).then(reportOf),
@@ -115,6 +116,17 @@ class Fuzzer {
     if (complaint) throw new Error(complaint);
     return answer;
   };
+
+  /** Tells of the first failure at once: to find a smaller one for it takes a while. */
+  async #told(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      if (!this.#failed) console.log(`   failed, and is made smaller now: ${error}`);
+      this.#failed = true;
+      throw error;
+    }
+  }
 }
 
 /** What is to be known of a failure; undefined if there was none. */

@@ -57,7 +57,9 @@ function editTree(tree: unknown, edit: JsonEdit, odd: string): unknown {
   const holder = spot.holder as Record<string, unknown>;
   const old = holder[spot.key];
   if (edit.what === 'remove') delete holder[spot.key];
-  else if (edit.what === 'repeat') holder[spot.key] = Array(isSmall(old) ? 300 : 2).fill(old);
+  // Each a copy: a later change is to one of them, or they would multiply.
+  else if (edit.what === 'repeat')
+    holder[spot.key] = Array.from({ length: isSmall(old) ? 300 : 2 }, () => structuredClone(old));
   else if (edit.what === 'wrap') holder[spot.key] = [old];
   else holder[spot.key] = odd;
   return tree;

@@ -25,6 +25,7 @@ const samples: { readonly [K in keyof typeof oci]: Parameters<(typeof oci)[K]> }
   uploadUnknown: [],
   uploadBusy: [],
   uploadTakenOver: [],
+  uploadMisplaced: [],
   uploadRange: ['why', {}],
   digestMalformed: ['x'],
   digestMissing: [],

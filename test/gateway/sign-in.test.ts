@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import * as assert from 'uvu/assert';
 import { imageIndexType } from '../support/images.js';
-import { challengeOf, type OciClient, ociClient } from '../support/oci-client.js';
+import { challengeOf, type OciClient, signedInClient } from '../support/oci-client.js';
 import { atEnd, suite } from '../support/suite.js';
 import { accounts, basic, writeUsers } from '../support/users.js';
 import { until } from '../support/wait.js';
@@ -39,7 +39,7 @@ test.before(async () => {
   });
   other = await stack.startGateway({ ENTREPOT_ANONYMOUS_ACCESS: 'pull' });
   for (const [name, { password }] of Object.entries(people)) {
-    as[name] = ociClient(`http://127.0.0.1:${stack.port}`, { credentials: `${name}:${password}` });
+    as[name] = signedInClient(`http://127.0.0.1:${stack.port}`, `${name}:${password}`);
     const client = as[name];
     atEnd(() => client.close());
   }

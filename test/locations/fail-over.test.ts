@@ -107,6 +107,25 @@ test('a location that is stopped: the first byte comes from the next within seco
   }
 });
 
+test('a blob that moves while it is read: the reader goes on where it is now', async () => {
+  let asked = 0;
+  const { bytes: stream } = await readBlob({
+    ...{ locations, digest, size: bytes.length, range: { offset: 0, length: bytes.length }, context: {} },
+    holders: ['usstorage'],
+    holdersNow: async () => {
+      asked++;
+      return ['eustorage'];
+    },
+  });
+  const pieces: Buffer[] = [];
+  for await (const piece of stream) {
+    if (pieces.length === 0) await stack.kill('storage-proxy-us');
+    pieces.push(piece);
+  }
+  assert.ok(Buffer.concat(pieces).equals(bytes));
+  assert.ok(asked > 0);
+});
+
 test('a location that dies in the middle of a blob: the reader gets every byte all the same', async () => {
   const { location, bytes: body } = await open();
   assert.is(location, 'usstorage');

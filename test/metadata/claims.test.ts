@@ -2,6 +2,7 @@
 import pg from 'pg';
 import * as assert from 'uvu/assert';
 import type { QueueRoom } from '../../lib/metadata/replication.js';
+import type { Digest } from '../../lib/oci/digest.js';
 import { SMALL_BLOB_BYTES } from '../../worker/replicate/batch.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
@@ -58,6 +59,16 @@ test('asked-for copies are claimed first, then those that wait longest; what is 
   const asked = await queued({ priority: 100, waits: 2 });
   const due = async () => digests(await m.replication.claim([room('usstorage', { rows: 1 })]));
   assert.equal([await due(), await due(), await due(), await due()], [[asked], [old], [young], []]);
+});
+
+test('one copy that is asked for is claimed though it is not due; later askers hear who has it, or that it is there', async () => {
+  const digest = (await queued({ waits: -60 })) as Digest;
+  const claim = await m.replication.claimOne(digest, 'eustorage');
+  assert.is(claim.kind, 'claimed');
+  assert.equal(await m.replication.claimOne(digest, 'eustorage'), { kind: 'busy', worker: undefined });
+  if (claim.kind === 'claimed') await m.replication.complete([claim.job]);
+  assert.equal(await m.replication.claimOne(digest, 'eustorage'), { kind: 'stored' });
+  assert.equal(await m.replication.claimOne(digest, 'apstorage'), { kind: 'unknown' });
 });
 
 test('small and large ones are claimed apart; the border is where batches end', async () => {

@@ -125,7 +125,7 @@ test('a push that records a blob where a worker is just ending its copy does not
     rows[0].location_id,
   ]);
   await run.query('commit');
-  assert.is(await push, true);
+  assert.is(await push, 'done');
   assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
 });
 
@@ -279,10 +279,10 @@ test('upload: one writer at a time, a stale offset is told from a live writer, a
   assert.equal(await m.uploads.claim(repo, uuid, other, 0), { kind: 'busy' });
   assert.equal(await m.uploads.claim(repo, uuid, other, 5), { kind: 'offset', byteCount: 0 });
   assert.equal(await m.uploads.claim(newRepository(), uuid, other), { kind: 'unknown' });
-  assert.ok(await m.uploads.checkpoint(uuid, writer, { byteCount: 3, session: Buffer.from('s1') }));
-  assert.not(await m.uploads.checkpoint(uuid, other, { byteCount: 9, session }));
-  assert.ok(await m.uploads.release(uuid, writer, { byteCount: 5, session: Buffer.from('s2') }));
-  assert.not(await m.uploads.checkpoint(uuid, writer, { byteCount: 9, session }));
+  assert.is(await m.uploads.checkpoint(uuid, writer, { byteCount: 3, session: Buffer.from('s1') }), 'held');
+  assert.is(await m.uploads.checkpoint(uuid, other, { byteCount: 9, session }), 'lost');
+  assert.is(await m.uploads.release(uuid, writer, { byteCount: 5, session: Buffer.from('s2') }), 'held');
+  assert.is(await m.uploads.checkpoint(uuid, writer, { byteCount: 9, session }), 'lost');
   const found = await m.uploads.find(repo, uuid);
   assert.is(found?.byteCount, 5);
   assert.is(found?.session.toString(), 's2');
@@ -309,10 +309,10 @@ test('upload: of two that finish it, one does; a finished one is gone', async ()
       location: 'usstorage',
       traceId: '',
     });
-  assert.not(await finish(4));
+  assert.is(await finish(4), 'changed');
   assert.equal((await m.blobs.find(repo, digest)).blob, undefined);
   const outcomes = await Promise.all([finish(0), finish(0), finish(0)]);
-  assert.is(outcomes.filter(Boolean).length, 1);
+  assert.is(outcomes.filter(each => each === 'done').length, 1);
   assert.ok((await m.blobs.find(repo, digest)).blob);
   assert.is(await m.uploads.find(repo, uuid), undefined);
 });

@@ -23,6 +23,7 @@ const HEALTH = 'entrepot.test';
 const TOKEN = 'a-token-of-32-bytes-or-more-in-hex';
 
 let ours: TestAuthority;
+const lines: string[] = [];
 let address: string;
 let port: number;
 
@@ -59,6 +60,7 @@ async function start(security: Security, host = '127.0.0.1') {
       ],
       healthNames: [HEALTH],
       security,
+      log: pino({}, { write: (line: string) => void lines.push(line) }),
     },
   );
   server.setHealth(HEALTH, true);
@@ -136,6 +138,7 @@ test('gateways and workers may call what is for them; administrators and storage
       new RegExp(`^PERMISSION_DENIED FORBIDDEN the ${role} alice may not call .*/Describe: only gateways and workers`),
     );
   }
+  assert.match(lines.join(), /a call was refused: the administrator alice may not call/);
 });
 
 test('administrators are those whom the configuration names, by certificate or by token', async () => {
@@ -149,6 +152,13 @@ test('administrators are those whom the configuration names, by certificate or b
     /^PERMISSION_DENIED FORBIDDEN the gateway alice may not/,
   );
   assert.is(await administer(anonymous(), TOKEN), 'ok');
+  const withToken = (ca: string, token = TOKEN): Dial => ({
+    dial: (at, role, options) => Security.dialWithToken(at, role, options, { ca: Buffer.from(ca), token }),
+  });
+  assert.is(await administer(withToken(ours.authority.cert)), 'ok');
+  assert.match(await administer(withToken(ours.authority.cert, 'wrong')), /^PERMISSION_DENIED FORBIDDEN/);
+  const theirs = (await TestAuthority.make()).authority.cert;
+  assert.match(await administer(withToken(theirs)), /^UNAVAILABLE/, 'no token is sent to a server that is not ours');
   for (const wrong of [`${TOKEN}x`, '', undefined, 'ab'.repeat(32)])
     assert.match(await administer(anonymous(), wrong), /^PERMISSION_DENIED FORBIDDEN somebody with/);
   assert.match(

@@ -3,7 +3,9 @@ import { once } from 'node:events';
 import { connect } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { callUnary } from '../../lib/rpc/call.js';
 import { SERVER_WINDOW } from '../../lib/rpc/channel.js';
+import { hasReason } from '../../lib/rpc/errors.js';
 import { checkHealth, watchHealth } from '../../lib/rpc/health.js';
 import { startServer } from '../../lib/rpc/server.js';
 import { readMessages } from '../../lib/rpc/stream.js';
@@ -53,7 +55,8 @@ test('health is told by name, at once and at each change', async () => {
 test('stopping lets a running call finish, and is not held up by those who watch its health', async () => {
   const pair = await startPair({
     ReadBlob: make.serverStream<ReadBlobRequest__Output, ReadBlobResponse>(async (_request, send) => {
-      for (let size = 1; size <= 5; size++) {
+      // Longer than the client's keepalive.
+      for (let size = 1; size <= 16; size++) {
         await send({ size });
         await sleep(100);
       }
@@ -69,9 +72,11 @@ test('stopping lets a running call finish, and is not held up by those who watch
   assert.is((await messages.next()).value?.size, 1);
   const began = Date.now();
   const stopped = pair.server.stop(20_000);
+  const late = await callUnary(pair.client.describe.bind(pair.client), {}).catch(error => error);
+  assert.ok(hasReason(late, 'DRAINING'), 'new calls go elsewhere');
   const rest: unknown[] = [];
   for await (const { size } of messages) rest.push(size);
-  assert.equal(rest, [2, 3, 4, 5]);
+  assert.is(rest.length, 15);
   await finished(stopped, 3_000);
   await finished(watching);
   assert.equal(seen, [true, false], 'those who watch are told first');

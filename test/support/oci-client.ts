@@ -53,13 +53,17 @@ export function sha256(bytes: Buffer): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-export interface OciClientOptions {
-  /** `name:password`: signs in where it is asked to, as registry clients do. */
-  readonly credentials?: string;
+/** A client of the registry at `base`, for example `http://127.0.0.1:8080`. Call `close()` when done. */
+export function ociClient(base: string): OciClient {
+  return clientOf(base, undefined);
 }
 
-/** A client of the registry at `base`, for example `http://127.0.0.1:8080`. Call `close()` when done. */
-export function ociClient(base: string, { credentials }: OciClientOptions = {}): OciClient {
+/** One that signs in where it is asked to, as registry clients do. `credentials`: `name:password`. */
+export function signedInClient(base: string, credentials: string): OciClient {
+  return clientOf(base, credentials);
+}
+
+function clientOf(base: string, credentials: string | undefined): OciClient {
   const { hostname, port } = new URL(base);
   const agent = new Agent({ keepAlive: true, maxSockets: 16 });
   const tokens = new Map<string, string>();

@@ -8,14 +8,17 @@ import { type HandlerContext, type HandlerOptions, handlers, type Send } from '.
 import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import { adoptHandlers } from './adopt.js';
 import { backfillHandlers } from './backfill.js';
 import { mapped } from './errors.js';
 import { eventHandlers } from './events.js';
 import { imageHandlers } from './image.js';
 import { locationHandlers } from './locations.js';
 import { modeHandlers } from './mode.js';
+import { removeHandlers } from './remove.js';
 import { retryHandlers } from './retry.js';
 import { settingsHandlers } from './settings.js';
+import { verifyHandlers } from './verify.js';
 import { watchHandlers } from './watch.js';
 
 /** What the service is made of. */
@@ -62,7 +65,7 @@ function makers({ onAnswered, log, ending }: AdminOptions) {
 /** The Admin service, ready to be served. */
 export function adminService(options: AdminOptions): Service {
   const parts: AdminParts = { ...options, make: makers(options) };
-  const implementation: Partial<AdminHandlers> = {
+  const implementation: AdminHandlers = {
     ...locationHandlers(parts),
     ...backfillHandlers(parts),
     ...watchHandlers(parts),
@@ -70,12 +73,10 @@ export function adminService(options: AdminOptions): Service {
     ...eventHandlers(parts),
     ...retryHandlers(parts),
     ...settingsHandlers(parts),
+    ...verifyHandlers(parts),
+    ...adoptHandlers(parts),
+    ...removeHandlers(parts),
     ...modeHandlers(parts),
   };
-  return {
-    definition: AdminStub.service,
-    implementation: implementation as AdminHandlers,
-    package: adminPackage,
-    callers: ['administrator'],
-  };
+  return { definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] };
 }

@@ -77,6 +77,9 @@ export class Asking {
       if (answer?.kind === 'busy') {
         giveUp.abort();
         crossings.settle(asked, crossing, { kind: 'elsewhere', worker: answer.worker });
+      } else if (answer?.kind === 'stored') {
+        giveUp.abort();
+        crossings.settle(asked, crossing, { kind: 'stored' });
       } else if (answer) {
         // The opening is on its way already: whoever follows may have it.
         await opening;

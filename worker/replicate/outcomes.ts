@@ -49,9 +49,18 @@ export class Outcomes {
     const lags = new Map((await replication.complete(done.map(({ job }) => job))).map(({ id, lagMs }) => [id, lagMs]));
     for (const { job, readBytes } of done) {
       const { id, digest, size, target, sources, traceId } = job;
-      log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const lagMs = lags.get(id);
-      if (lagMs === undefined) continue;
+      if (lagMs === undefined) {
+        // Another worker has the claim now, or nobody wants the copy any more. What was made stays, and without a placement
+        // means nothing. It cannot be removed safely: a push, or the copy's next worker, may find it there just now, and
+        // record it a moment after we have looked.
+        log.info(
+          { digest, target, traceId },
+          'a copy was made, but is not wanted any more, or no longer ours to record',
+        );
+        continue;
+      }
+      log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const source = sources[0] ?? '';
       metrics.replicationLag.observe({ source, target, size: sizeClass(size) }, lagMs / 1_000);
       metrics.replicationBytes.inc({ source, target }, size);

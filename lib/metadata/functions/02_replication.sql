@@ -79,13 +79,13 @@ begin
   perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
--- Says where every blob must be. Does nothing if that is how it is already. p_replicate false:
--- replication is switched off, and nothing is queued.
+-- Says where every blob must be. Does nothing if that is how it is already, or if none of them is a location: they were
+-- all removed since that configuration was written. p_replicate false: replication is switched off, and nothing is queued.
 create or replace function set_default_locations(p_names text[], p_replicate boolean) returns void language plpgsql as $$
 declare
   wanted integer[] := array(select id from imagestoragelocation where name = any (p_names) order by id);
 begin
-  if wanted = array(select location_id from defaultlocation order by location_id) then
+  if cardinality(wanted) = 0 or wanted = array(select location_id from defaultlocation order by location_id) then
     return;
   end if;
   perform hold_requirements(true);
@@ -151,6 +151,16 @@ create or replace function only_locations(p_namespace text) returns text[] langu
     when exists (select from removedlocation) or exists (select from locationstate where state <> 'active')
     then array(select name::text from activelocation order by name)
   end
+$$;
+
+-- Whether a namespace's bytes may be recorded in a location: unless it is kept in others. (Where new ones may go is
+-- only_locations: in no location that is being removed, though what was begun there may still end there.)
+create or replace function may_be_in(p_namespace text, p_location text) returns boolean language sql stable as $$
+  select not exists (
+    select from "user" u join namespaceregion n on n.user_id = u.id and n.replaces_defaults
+     where u.username = p_namespace
+       and not exists (select from userregion ur join imagestoragelocation l on l.id = ur.location_id
+                        where ur.user_id = u.id and l.name = p_location))
 $$;
 
 -- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is

@@ -28,6 +28,7 @@ $$;
 
 -- Ends an upload whose bytes are stored and verified. False if the upload is gone, or is no longer the caller's: it
 -- has been written to since (p_writer null: the byte count must be what the caller saw, and nobody may be writing).
+-- Null: the namespace's bytes must not be in that location (any more); nothing is changed.
 create or replace function finish_upload(
   p_namespace text, p_name text, p_uuid text, p_writer uuid, p_byte_count bigint,
   p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
@@ -35,6 +36,10 @@ create or replace function finish_upload(
 declare
   repo integer;
 begin
+  perform hold_requirements(false);
+  if not may_be_in(p_namespace, p_location) then
+    return null;
+  end if;
   delete from blobupload b using repository r, "user" u
    where b.uuid = p_uuid and r.id = b.repository_id and u.id = r.namespace_user_id
      and u.username = p_namespace and r.name = p_name
@@ -48,28 +53,4 @@ begin
   return true;
 end $$;
 
--- Makes a blob that another repository has (p_from null: any) pullable from this one. Its size, or null if it is not there.
-create or replace function mount_blob(
-  p_namespace text, p_name text, p_digest text, p_from_namespace text, p_from_name text, p_replicate boolean, p_trace text
-) returns bigint language plpgsql as $$
-declare
-  blob bigint;
-  size bigint;
-  repo integer;
-begin
-  select s.id, s.image_size into blob, size from imagestorage s
-   where s.content_checksum = p_digest
-     and exists (select from imagestorageplacement p where p.storage_id = s.id)
-     and exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                   join "user" u on u.id = r.namespace_user_id
-                  where ub.blob_id = s.id
-                    and (p_from_name is null or (u.username = p_from_namespace and r.name = p_from_name)))
-     for key share of s;
-  if not found then
-    return null;
-  end if;
-  repo := repository_id(p_namespace, p_name);
-  perform link_blob(repo, blob);
-  perform queue_replication(array[blob], repo, p_replicate, p_trace);
-  return size;
-end $$;
+-- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full

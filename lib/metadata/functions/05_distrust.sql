@@ -21,8 +21,10 @@ begin
                           where storage_id = blob and location_id <> place and verified_at is not null);
   -- First the row of the queue, then the placement, as everybody does. A row that is there already is locked by this, or
   -- a worker could end its copy in between, and nobody would know any more that one is wanted.
-  if not is_last or exists (select from blobnamespace b join requirement q on q.user_id = b.user_id
-                             where b.blob_id = blob and q.location_id = place) then
+  -- Where a location is being removed, none is.
+  if exists (select from activelocation where id = place)
+     and (not is_last or exists (select from blobnamespace b join requirement q on q.user_id = b.user_id
+                                  where b.blob_id = blob and q.location_id = place)) then
     insert into replication (storage_id, location_id, last_error, since) values (blob, place, p_reason, 0)
       on conflict (storage_id, location_id) do update set last_error = excluded.last_error, since = 0, rescue = false;
   end if;

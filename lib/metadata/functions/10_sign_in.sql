@@ -1,23 +1,25 @@
--- Adds a key that tokens are signed with, from p_lead seconds on for p_signs seconds, and are verified with for p_verifies
--- seconds more; unless there is one by now that the caller did not know of (p_known), which would make this one needless.
--- Also removes what is over.
+-- Adds a key that tokens are signed with for p_signs seconds, from the end of the last one of the same secret on, and are
+-- verified with for p_verifies seconds more. False if the last one signs for longer than p_overlap seconds still: somebody
+-- else was faster. Also removes what is over.
 create or replace function add_signing_key(
-  p_kid text, p_public jsonb, p_private bytea, p_lead integer, p_signs integer, p_verifies integer, p_known text[]
+  p_kid text, p_public jsonb, p_private bytea, p_sealed_with text, p_overlap integer, p_signs integer, p_verifies integer
 ) returns boolean language plpgsql as $$
+declare
+  begins timestamptz;
 begin
   perform pg_advisory_xact_lock(hashtext('signingkey'));
   delete from signingkey where verifies_until < now();
   update signingkey set private_key = null where private_key is not null and signs_until < now() - interval '1 hour';
-  if exists (select from signingkey where signs_until > now() and kid <> all (p_known)) then
+  select greatest(max(signs_until), clock_timestamp()) into begins from signingkey where sealed_with = p_sealed_with;
+  if begins > clock_timestamp() + make_interval(secs => p_overlap) then
     return false;
   end if;
-  insert into signingkey (kid, public_key, private_key, signs_from, signs_until, verifies_until)
-  values (p_kid, p_public, p_private, now() + make_interval(secs => p_lead),
-          now() + make_interval(secs => p_lead + p_signs), now() + make_interval(secs => p_lead + p_signs + p_verifies));
+  insert into signingkey (kid, public_key, private_key, sealed_with, signs_from, signs_until, verifies_until)
+  values (p_kid, p_public, p_private, p_sealed_with, begins, begins + make_interval(secs => p_signs),
+          begins + make_interval(secs => p_signs + p_verifies));
   return true;
 end $$;
 
--- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full
 -- names begin so (p_prefixes). Its size, or null if it is not there.
 create or replace function mount_blob_from(
   p_namespace text, p_name text, p_digest text, p_names text[], p_prefixes text[], p_replicate boolean, p_trace text

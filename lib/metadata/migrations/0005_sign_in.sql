@@ -4,6 +4,8 @@ create table signingkey (
   kid varchar(64) primary key,
   public_key jsonb not null,
   private_key bytea,
+  -- Which secret that is, without telling it: gateways with another one cannot use the key.
+  sealed_with varchar(64) not null,
   created timestamptz not null default now(),
   signs_from timestamptz not null,
   signs_until timestamptz not null,
