@@ -34,8 +34,11 @@ begin
   lacking as materialized (
     select * from judged where not there and (not waits or rescue)),
   added as (
-    insert into replication (storage_id, location_id, since, priority)
-    select blob_id, location_id, 0, -1 from lacking where not p_dry_run and not rescue order by blob_id, location_id
+    insert into replication (storage_id, location_id, size, source_id, since, priority)
+    select blob_id, location_id, size,
+           coalesce((select p.location_id from imagestorageplacement p
+                      where p.storage_id = blob_id and p.location_id <> lacking.location_id order by p.id limit 1), 0), 0, -1
+      from lacking where not p_dry_run and not rescue order by blob_id, location_id
     on conflict (storage_id, location_id) do nothing
     returning storage_id, location_id),
   required as (
