@@ -65,6 +65,13 @@ The same with podman (add --tls-verify=false to push and pull), or with skopeo, 
   skopeo copy --src-tls-verify=false docker://${eu}/demo/hello:1 dir:/tmp/hello
   skopeo list-tags --tls-verify=false docker://${eu}/demo/hello
 
+Ask whether everything is in sync, where an image is, how each region does (docs/commands.md has more):
+
+  export ENTREPOT_CONFIG=${data}/config.yaml
+  node dist/cli/main.js watch
+  node dist/cli/main.js image demo/hello:1
+  node dist/cli/main.js status
+
 ${operationsText(`127.0.0.1:${ports['worker-us']}`)}
   ${'process'.padEnd(18)}${'listens on'.padEnd(18)}pid
 ${table.join('\n')}

@@ -38,6 +38,7 @@ export const needs: readonly Need[] = [
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
   listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
+  listed('script', 'ci', ['script'], 'bsdutils', true, 'a terminal for what shows progress'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
