@@ -35,7 +35,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{/* How the pods of a part that serves are spread, and how long they may take to end. */}}
 {{- define "entrepot.servingPodSpec" -}}
 {{ include "entrepot.podSpec" . }}
-terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ int .root.Values.terminationGracePeriodSeconds }}
 {{- $spread := dict "topology.kubernetes.io/zone" .root.Values.topologySpread.zone "kubernetes.io/hostname" .root.Values.topologySpread.node }}
 {{- $constraints := list }}
 {{- range $key, $what := $spread }}
