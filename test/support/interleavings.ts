@@ -176,7 +176,7 @@ async function push(actor: Actor) {
 }
 async function mount(actor: Actor) {
   const [to, blob] = [namespace(actor), digest(actor)];
-  await actor.client.query(`select mount_blob($1, 'app', $2, null, null, true, '')`, [to, blob]);
+  await actor.client.query(`select mount_blob_from($1, 'app', $2, '{}', '{""}', true, '')`, [to, blob]);
   return `${blob} to ${to}`;
 }
 async function putManifest(actor: Actor) {
