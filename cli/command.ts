@@ -1,5 +1,6 @@
 /** What a command of `entrepot` is, and how its arguments are read. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { Io } from './io.js';
 
 /** The options of a command, as node:util's parseArgs describes them, and one line of help for each. */
 export type Options = Record<
@@ -29,7 +30,7 @@ export interface Command {
   /** What the one argument that is no option is called, for example `FILE`; it must be given then, as `operand`. */
   readonly operand?: string;
   /** Does it; resolves to the exit status. */
-  run(given: Given): Promise<number>;
+  run(given: Given, io: Io): Promise<number>;
 }
 
 /** The command was called in a way that it does not have. Exit status 2. */
@@ -53,7 +54,9 @@ export function parseOptions(command: Command, args: readonly string[]): Given {
   }
   if (command.operand === undefined || given.values.help) return given.values;
   const [operand, ...rest] = given.positionals;
-  if (operand === undefined || rest.length > 0) throw new UsageError(`${command.name} needs one ${command.operand}`);
+  if (operand === undefined || operand === '') throw new UsageError(`${command.name} needs one ${command.operand}`);
+  if (rest.length > 0)
+    throw new UsageError(`${command.name} takes one ${command.operand}; there is ${rest.join(' ')} besides`);
   return { ...given.values, operand };
 }
 
@@ -63,18 +66,19 @@ export function commandHelp(command: Command): string {
     ([name, { placeholder }]) => ` [--${name}${placeholder ? ` ${placeholder}` : ''}]`,
   );
   const all: Options = { ...command.options, help: { type: 'boolean', short: 'h', help: 'show this text' } };
-  const rows = Object.entries(all).map(([name, { short, placeholder, help }]) => {
-    const left = `${short ? `-${short}, ` : '    '}--${name}${placeholder ? ` ${placeholder}` : ''}`;
-    return `  ${left.padEnd(24)}${help}`;
-  });
+  const rows = Object.entries(all).map(([name, { short, placeholder, help }]) => ({
+    left: `${short ? `-${short}, ` : '    '}--${name}${placeholder ? ` ${placeholder}` : ''}`,
+    help,
+  }));
+  const width = Math.max(...rows.map(({ left }) => left.length)) + 2;
   return [
-    `Usage: entrepot ${command.name}${usage.join('')} ${command.operand ?? ''}`.trimEnd(),
+    `Usage: entrepot ${command.name}${command.operand ? ` ${command.operand}` : ''}${usage.join('')}`,
     '',
     command.summary,
     '',
     command.description,
     '',
     'Options:',
-    ...rows,
+    ...rows.map(({ left, help }) => `  ${left.padEnd(width)}${help}`),
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 /**
  * The test runner: `node dist/test/run.js [filter…]`.
  *
- * Runs each test file in a process of its own, two at a time, beside one real PostgreSQL. It passes only if every test
+ * Runs each test file in a process of its own, three at a time, beside one real PostgreSQL. It passes only if every test
  * that a file declares has run and passed, and if no file leaves anything behind. The last line is always
  * `N passed, N failed` (and, when so, `, N skipped`).
  */
@@ -21,7 +21,7 @@ const help = `Usage: node dist/test/run.js [options] [filter…]
 Runs the test files whose path contains one of the filters; without a filter, all of the tier.
 
   --tier NAME         another tier than the plain one: ${otherTiers.join(', ')}
-  --concurrency N     how many files run at the same time (default 2)
+  --concurrency N     how many files run at the same time (default 3: most of them wait for something most of the time)
   --file-timeout N    seconds that a file may take (default 120; a suite may ask for more)
   --folder PATH       where the compiled tests are (default dist/test)
   --no-postgres       start no PostgreSQL beforehand; a file that needs one starts its own
@@ -33,7 +33,7 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       tier: { type: 'string' },
-      concurrency: { type: 'string', default: '2' },
+      concurrency: { type: 'string', default: '3' },
       'file-timeout': { type: 'string' },
       folder: { type: 'string', default: import.meta.dirname },
       'no-postgres': { type: 'boolean', default: false },

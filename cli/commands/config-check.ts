@@ -4,7 +4,9 @@ import type { Config, Role } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { formatProblem, type Problem } from '../../lib/config/problems.js';
 import { formatSize } from '../../lib/config/size.js';
+import { stripCredentials } from '../../lib/telemetry/credentials.js';
 import { type Command, UsageError } from '../command.js';
+import { EXIT } from '../exit.js';
 
 const ROLES: readonly Role[] = ['gateway', 'storage-proxy', 'worker', 'cli'];
 
@@ -12,8 +14,10 @@ export const configCheck: Command = {
   name: 'config check',
   summary: 'Check a configuration and show what it means.',
   description: [
-    'Reads the file and the environment as a process would, and lists every mistake. Nothing is started',
-    'and nothing is connected to. Without --role it checks for every kind of process.',
+    'Reads the file and the environment as a process would, and lists every mistake. Nothing is started.',
+    'Without --role it checks for every kind of process. With --live it connects to what the configuration',
+    'names, too: the database and its schema, Redis, each storage-proxy (whether it is the one of its',
+    'location, and can read and write what that is kept in), and workers.',
     'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
   ].join('\n'),
   options: {
@@ -29,6 +33,7 @@ export const configCheck: Command = {
       placeholder: 'ROLE',
       help: `check for one kind of process: ${ROLES.join(', ')}`,
     },
+    live: { type: 'boolean', short: 'l', help: 'look at what it names, too; changes nothing' },
   },
   async run(given) {
     const roles = given.role === undefined ? ROLES : [roleOf(given.role)];
@@ -44,9 +49,22 @@ export const configCheck: Command = {
     }
     const configs = outcomes.flatMap(({ config }) => (config ? [config] : []));
     for (const line of configs.length > 0 ? report(configs) : []) console.log(line);
-    return 0;
+    return given.live === true ? live(configs) : EXIT.done;
   },
 };
+
+/** Shows what is there, and all at once what is not as it should be. */
+async function live(configs: readonly Config[]): Promise<number> {
+  // Only now: who checks a file alone is not to wait for this.
+  const { lookAtAll } = await import('../live/live.js');
+  const findings = await lookAtAll(configs);
+  for (const { what, good } of findings) if (good !== undefined) console.log(`  ${what.padEnd(14)} ${good}`);
+  const problems = findings.flatMap(finding => finding.problems);
+  if (problems.length === 0) return EXIT.done;
+  console.error(`${configs[0]?.file}: ${problems.length === 1 ? 'a problem' : `${problems.length} problems`}`);
+  for (const problem of problems) console.error(stripCredentials(formatProblem(problem)));
+  return EXIT.failed;
+}
 
 function roleOf(text: string | boolean | readonly string[]): Role {
   const role = ROLES.find(known => known === text);

@@ -1,6 +1,5 @@
 /** `entrepot migrate`: brings the database to this release's schema. */
 import { loadConfig } from '../../lib/config/load.js';
-import { migrate as migrateDatabase } from '../../lib/metadata/migrate.js';
 import { createLogger } from '../../lib/telemetry/log.js';
 import type { Command } from '../command.js';
 
@@ -28,6 +27,8 @@ export const migrate: Command = {
     });
     // The cli always has a database; the type says so for all roles together.
     if (!config.database) throw new Error('DB_URI is missing');
+    // Only now: no other command is to wait for it.
+    const { migrate: migrateDatabase } = await import('../../lib/metadata/migrate.js');
     await migrateDatabase(config.database.url, createLogger({ name: 'migrate', level: config.logLevel }));
     return 0;
   },

@@ -24,6 +24,7 @@ export function writeConfig(folder: DataFolder, ports: Ports, databaseUrl: strin
     DISTRIBUTED_STORAGE_PREFERENCE: names,
     FEATURE_STORAGE_REPLICATION: true,
     ENTREPOT_LOCATIONS: each(region => ({ nodes: [`127.0.0.1:${ports[`storage-proxy-${region.name}`]}`] })),
+    ENTREPOT_ADMIN_SERVERS: regions.map(region => `127.0.0.1:${ports[`worker-${region.name}`]}`),
     ENTREPOT_ANONYMOUS_ACCESS: 'push',
   };
   writeFileSync(folder.config, header + stringify(config, { aliasDuplicateObjects: false }), { mode: 0o600 });

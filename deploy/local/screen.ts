@@ -29,6 +29,18 @@ export function complain(name: string, text: string): void {
   say(line);
 }
 
+/** What operators may ask of the worker at this address. */
+export function operationsText(worker: string): string {
+  const line = (request: string, call: string) =>
+    `  grpcurl -plaintext${request && ` -d '${request}'`} ${worker} entrepot.admin.v1.Admin/${call}`;
+  return `Queue what is missing, wait until all is there, and see what removing a location would do (docs/admin.md has more):
+
+${line('', 'BackfillReplication')}
+${line('', 'WatchReplication')}
+${line('{"location": "eustorage", "dry_run": true}', 'RemoveLocation')}
+`;
+}
+
 /** The text that ends a start: what to try, and what is where. */
 export function readyText(ports: Ports, data: string, postgres: Cluster, parts: readonly Supervised[]): string {
   const us = `127.0.0.1:${ports['gateway-us']}`;
@@ -53,6 +65,14 @@ The same with podman (add --tls-verify=false to push and pull), or with skopeo, 
   skopeo copy --src-tls-verify=false docker://${eu}/demo/hello:1 dir:/tmp/hello
   skopeo list-tags --tls-verify=false docker://${eu}/demo/hello
 
+Ask whether everything is in sync, where an image is, how each region does (docs/commands.md has more):
+
+  export ENTREPOT_CONFIG=${data}/config.yaml
+  node dist/cli/main.js watch
+  node dist/cli/main.js image demo/hello:1
+  node dist/cli/main.js status
+
+${operationsText(`127.0.0.1:${ports['worker-us']}`)}
   ${'process'.padEnd(18)}${'listens on'.padEnd(18)}pid
 ${table.join('\n')}
 

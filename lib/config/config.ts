@@ -170,6 +170,8 @@ export interface Config {
   readonly workerLocations: readonly string[];
   /** `ENTREPOT_WORKER_ADVERTISE`: where gateways reach this worker, `host:port`; undefined: its listen address. */
   readonly workerAdvertise: string | undefined;
+  /** `ENTREPOT_ADMIN_SERVERS`: workers that the `entrepot` command may ask, `host:port`; may be empty. */
+  readonly adminServers: readonly string[];
   /** `ENTREPOT_WORKER_CONCURRENCY`: how many copies a worker makes at a time from one location to another. */
   readonly workerConcurrency: number;
   /** The location that this storage-proxy owns; undefined in every other role. */

@@ -6,6 +6,7 @@
  * an engine's arguments anywhere else) is not kept.
  */
 import { isLoopback } from './address.js';
+import { DEFAULT_WORKER_LISTEN, readAdminServers } from './admin.js';
 import type { Address, Config, Role } from './config.js';
 import { readDatabase } from './database.js';
 import { readGrpc } from './grpc.js';
@@ -62,7 +63,7 @@ function readConfig(
   const gatewayListen = readGatewayListen(reader, role);
   const listens = {
     storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
-    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, { host: '127.0.0.1', port: 7090 }),
+    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, DEFAULT_WORKER_LISTEN),
   };
   return {
     role,
@@ -96,6 +97,7 @@ function readConfig(
     ...listens,
     grpc: readGrpc(reader, role, { listen: grpcListener(role, listens), locations: locations.locations }),
     workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
+    adminServers: readAdminServers(reader),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
     healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),

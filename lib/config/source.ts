@@ -28,10 +28,10 @@ export function configFile(file: string | undefined, env: Environment): string {
   return file ?? (env.ENTREPOT_CONFIG || DEFAULT_FILE);
 }
 
-/** Reads the file and the environment over it. */
-export function readSettings(file: string, env: Environment, problems: Problems): Settings {
+/** Reads the file, if there is to be one, and the environment over it. */
+export function readSettings(file: string | undefined, env: Environment, problems: Problems): Settings {
   const settings = new Map<string, Setting>();
-  for (const [key, value] of Object.entries(readFile(file, problems))) {
+  for (const [key, value] of Object.entries(file === undefined ? {} : readFile(file, problems))) {
     if (value !== null && value !== undefined) settings.set(key, { value, from: 'file' });
   }
   for (const key of ENTREPOT_KEYS) {

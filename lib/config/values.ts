@@ -63,6 +63,14 @@ export const nodeAddress = z.unknown().transform((value, context): string => {
   return refuse(context, "must be host:port, for example 10.0.0.5:7070, or '[fd00::5]:7070' with IPv6 (in quotes)");
 });
 
+/** A list of `host:port` to connect to; a single text is taken apart at commas and spaces (handy in the environment). */
+export const nodeAddresses = z.unknown().transform((value, context): string[] => {
+  const list = typeof value === 'string' ? value.split(/[\s,]+/).filter(part => part !== '') : value;
+  const valid = (each: unknown): each is string => typeof each === 'string' && (parseAddress(each)?.port ?? 0) > 0;
+  if (Array.isArray(list) && list.every(valid)) return list;
+  return refuse(context, 'must be a list of host:port, for example [10.1.0.5:7090, 10.2.0.5:7090]');
+});
+
 /** A list of names; a single text is taken apart at spaces (handy in the environment). */
 export const names = z.unknown().transform((value, context): string[] => {
   const list = typeof value === 'string' ? splitNames(value) : value;

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import type { Logger } from 'pino';
-import { connectOnce, type Database } from './database.js';
+import { connectOnce, type Database, type Row } from './database.js';
 
 const MIGRATIONS = fileURLToPath(new URL('../../../lib/metadata/migrations', import.meta.url));
 const FUNCTIONS = fileURLToPath(new URL('../../../lib/metadata/functions', import.meta.url));
@@ -52,23 +52,41 @@ const LOOK_AGAIN_MS = 1_000;
 
 /** Resolves when the database has all migrations of this release; says now and then what it waits for. */
 export async function waitForMigrations(db: Database, log: Logger, signal?: AbortSignal): Promise<void> {
-  const migrations = (await readdir(MIGRATIONS)).map(file => file.replace(/\.sql$/, ''));
-  const functions = await functionNames();
+  const release = await releaseNames();
   for (let round = 0; ; round++) {
-    const missing = await whatIsMissing(db, migrations, functions);
+    const missing = await whatIsMissing(db, release);
     if (missing === undefined) return;
     if (round % 10 === 0) log.warn(`waiting for the database: ${missing}`);
     await sleep(LOOK_AGAIN_MS, undefined, { signal });
   }
 }
 
-async function whatIsMissing(db: Database, migrations: string[], functions: string[]): Promise<string | undefined> {
+/** What this release needs of the database. */
+export interface ReleaseNames {
+  readonly migrations: readonly string[];
+  readonly functions: readonly string[];
+}
+
+export async function releaseNames(): Promise<ReleaseNames> {
+  const migrations = (await readdir(MIGRATIONS)).map(file => file.replace(/\.sql$/, ''));
+  return { migrations, functions: await functionNames() };
+}
+
+/** What of it the database does not have, asked with `query`. */
+export async function missingNames(
+  { migrations, functions }: ReleaseNames,
+  query: (text: string, values?: unknown[]) => Promise<Row[]>,
+): Promise<string[]> {
+  const [table] = await query('select to_regclass($1) is not null as there', [TABLE]);
+  const done = table?.there ? await query(`select name from ${TABLE}`) : [];
+  const made = await query('select proname as name from pg_proc where proname = any ($1)', [functions]);
+  const there = new Set([...done, ...made].map(row => row.name));
+  return [...migrations, ...functions].filter(name => !there.has(name));
+}
+
+async function whatIsMissing(db: Database, release: ReleaseNames): Promise<string | undefined> {
   try {
-    const [table] = await db.query('select to_regclass($1) is not null as there', [TABLE]);
-    const done = table?.there ? await db.query(`select name from ${TABLE}`) : [];
-    const made = await db.query('select proname as name from pg_proc where proname = any ($1)', [functions]);
-    const there = new Set([...done, ...made].map(row => row.name));
-    const missing = [...migrations, ...functions].filter(name => !there.has(name));
+    const missing = await missingNames(release, (text, values) => db.query(text, values));
     return missing.length === 0 ? undefined : `${missing.join(', ')} not there yet: run "entrepot migrate"`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

@@ -7,7 +7,7 @@ import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
 /** Whether a location is in use; `removed`: its name is all that is left of it. */
 export type LocationState = 'active' | 'draining' | 'removing' | 'removed';
 
-/** What stands against removing a location, whatever is in it. */
+/** What stands against removing a location, whatever can be copied away. */
 export interface Obstacles {
   /** It is the only one. */
   readonly isOnly: boolean;
@@ -15,6 +15,8 @@ export interface Obstacles {
   readonly processes: readonly string[];
   /** Namespaces that may be written nowhere else, the first 20. */
   readonly namespaces: readonly string[];
+  /** It holds what was adopted. */
+  readonly adopted: boolean;
 }
 
 /** What is in a location. */
@@ -98,9 +100,11 @@ export class Removal {
     return row && asState(asText(row, 'state'));
   }
 
-  async obstacles(location: string): Promise<Obstacles> {
+  /** With `force`, what was adopted does not stand against it. */
+  async obstacles(location: string, force = false): Promise<Obstacles> {
     const [row] = await this.#db.query('select * from removal_obstacles($1)', [location], { repeatable: true });
-    return asObstacles(row);
+    const obstacles = asObstacles(row);
+    return { ...obstacles, adopted: obstacles.adopted && !force };
   }
 
   async contents(location: string): Promise<Contents> {
@@ -114,8 +118,8 @@ export class Removal {
   }
 
   /** Takes the location out of use, or on to where its records are deleted. Answers what stood against it, if anything did. */
-  async advance(location: string, state: 'draining' | 'removing'): Promise<Obstacles | undefined> {
-    const [row] = await this.#db.query('select * from advance_removal($1, $2)', [location, state], {
+  async advance(location: string, state: 'draining' | 'removing', force = false): Promise<Obstacles | undefined> {
+    const [row] = await this.#db.query('select * from advance_removal($1, $2, $3)', [location, state, force], {
       repeatable: true,
     });
     while (row?.moved === true) {
@@ -272,5 +276,6 @@ function asObstacles(row: Row | undefined): Obstacles {
     isOnly: row.is_only === true,
     processes: asTexts(row, 'processes'),
     namespaces: asTexts(row, 'namespaces'),
+    adopted: row.adopted === true,
   };
 }

@@ -186,11 +186,10 @@ export class Replication {
   /** What is still to be done, for each location; and how many changes of the requirements are still to be queued. */
   async backlog(): Promise<Backlog> {
     const rows = await this.#db.query(
-      `select l.name, coalesce(r.blobs, 0) as blobs, coalesce(r.bytes, 0) as bytes,
-              coalesce(extract(epoch from now() - r.oldest), 0)::float8 as age, (select count(*) from requeue) as requeues
-         from imagestoragelocation l
-         left join (select location_id, count(*) as blobs, sum(size)::bigint as bytes, min(created_at) as oldest
-                      from replication group by location_id) r on r.location_id = l.id
+      `select l.name, c.missing as blobs, c.missing_bytes as bytes, (select count(*) from requeue) as requeues,
+              coalesce((select extract(epoch from now() - r.created_at) from replication r
+                         where r.location_id = l.id and not r.rescue order by r.created_at limit 1), 0)::float8 as age
+         from imagestoragelocation l join locationsum c on c.location_id = l.id
         order by l.name`,
       [],
       { repeatable: true },

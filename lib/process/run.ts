@@ -14,13 +14,13 @@ export interface Running {
 }
 
 /** How long work in flight may take to finish after SIGTERM. */
-const DRAIN_MS = 30_000;
+export const DRAIN_MS = 30_000;
 
 /** How long it may take when the process that started this one is gone: nobody waits for us any more. */
 const ORPHAN_MS = 1_000;
 
 /** What the process may take beyond its grace, before it ends the hard way; less when nobody waits for it. */
-const OVERTIME_MS = 5_000;
+export const OVERTIME_MS = 5_000;
 const ORPHAN_OVERTIME_MS = 2_000;
 
 /**

@@ -9,6 +9,8 @@ export interface CallContext {
   readonly signal?: AbortSignal | undefined;
   /** 32 hex digits that tie together everything done for one request, over all processes. */
   readonly traceId?: string | undefined;
+  /** An administrator's token (`ENTREPOT_ADMIN_TOKEN`). */
+  readonly token?: string | undefined;
 }
 
 /** How long a unary call may take when its caller says nothing else, in milliseconds. */
@@ -18,7 +20,7 @@ const DEFAULT_DEADLINE_MS = 15_000;
  * A method of a generated client. Of its overloads this is the last, the one that TypeScript infers types from; it is
  * called by the longest.
  */
-type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
+export type UnaryMethod<Request, Response> = (request: Request, callback: requestCallback<Response>) => ClientUnaryCall;
 type FullUnaryMethod<Request, Response> = (
   request: Request,
   metadata: Metadata,
@@ -63,6 +65,7 @@ const TRACEPARENT = 'traceparent';
 export function callMetadata(context: CallContext): Metadata {
   const metadata = new Metadata();
   if (context.traceId) metadata.set(TRACEPARENT, `00-${context.traceId}-${context.traceId.slice(16)}-01`);
+  if (context.token) metadata.set('authorization', `Bearer ${context.token}`);
   return metadata;
 }
 

@@ -8,7 +8,7 @@ import {
   type requestCallback,
 } from '@grpc/grpc-js';
 import { service } from 'grpc-health-check';
-import { callUnary } from './call.js';
+import { type CallContext, callUnary } from './call.js';
 import { channelOptions, NEAR_WINDOW } from './channel.js';
 import { Security, type ServerRole } from './security.js';
 import { readMessages } from './stream.js';
@@ -47,7 +47,22 @@ export async function checkHealth(
   }
 }
 
-function askHealth(client: Client, service: string, timeoutMs: number): Promise<HealthAnswer> {
+/** Asks once over a client's channel whether `service` is SERVING. Throws a StatusError if there is no answer. */
+export async function askServing(
+  client: Client,
+  service: string,
+  timeoutMs: number,
+  context: CallContext = {},
+): Promise<boolean> {
+  return isServing(await askHealth(client, service, timeoutMs, context));
+}
+
+function askHealth(
+  client: Client,
+  service: string,
+  timeoutMs: number,
+  context: CallContext = {},
+): Promise<HealthAnswer> {
   const ask = (
     request: { service: string },
     metadata: Metadata,
@@ -63,7 +78,7 @@ function askHealth(client: Client, service: string, timeoutMs: number): Promise<
       options,
       callback,
     );
-  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, {}, timeoutMs);
+  return callUnary<{ service: string }, HealthAnswer>(ask as never, { service }, context, timeoutMs);
 }
 
 /** Follows the health of `service` over a client's channel: yields at once and at each change. Throws when the stream ends badly. */

@@ -33,6 +33,9 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
 const exceptions: Readonly<Record<string, readonly string[]>> = {
   // The one command that works on the database itself, since it makes the tables that everything else needs.
   'cli/commands/migrate.ts': ['lib/metadata'],
+  // `config check --live` looks at the database and at Redis, before any process does.
+  'cli/live/database.ts': ['lib/metadata'],
+  'cli/live/redis.ts': ['lib/cache'],
 };
 
 /** Packages that are used in the named places only; a pattern that ends in `/` stands for all that begin so. */

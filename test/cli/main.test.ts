@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import { commands } from '../../cli/commands/all.js';
 import { suite } from '../support/suite.js';
+import { command } from './admin-server.js';
 import { entrepot } from './entrepot.js';
 
 const test = suite('cli: main');
@@ -10,17 +12,24 @@ const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import
   bin: { entrepot: string };
 };
 
-test('--help lists every command, and every command has its own', () => {
+test('--help lists every command, and every command has its own', async () => {
   const { status, stdout } = entrepot(['--help']);
   assert.is(status, 0);
-  const commands = [...stdout.matchAll(/^ {2}(\S+(?: \S+)?) {2,}\S/gm)].map(match => match[1] ?? '');
-  assert.ok(commands.includes('config check'));
-  for (const command of commands) {
-    const help = entrepot([...command.split(' '), '--help']);
-    assert.is(help.status, 0, command);
-    assert.match(help.stdout, new RegExp(`^Usage: entrepot ${command} `));
+  const listed = [...stdout.matchAll(/^ {2}(\S+(?: \S+)?) {2,}\S/gm)].map(match => match[1] ?? '');
+  assert.equal(
+    listed,
+    commands.map(({ name }) => name),
+  );
+  for (const name of listed) {
+    const help = await command([...name.split(' '), '--help']);
+    assert.is(help.status, 0, name);
+    assert.match(help.stdout, new RegExp(`^Usage: entrepot ${name} `));
     assert.match(help.stdout, '-h, --help');
     assert.is(help.stderr, '');
+    assert.ok(
+      help.lines.every(line => line.startsWith('Usage: ') || line.length <= 110),
+      `${name}: too wide`,
+    );
   }
   assert.match(entrepot(['config', '--help']).stdout, 'config check');
 });

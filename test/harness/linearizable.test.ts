@@ -87,6 +87,18 @@ const histories = fc
     });
   });
 
+test('a write of unknown fate, and a clear of its value, explain that nothing is there', () => {
+  const unknown = Number.POSITIVE_INFINITY;
+  const history: Operation[] = [
+    { kind: 'write', value: 'a', called: 0, answered: 1 },
+    { kind: 'write', value: 'b', called: 2, answered: unknown },
+    { kind: 'clear', value: 'b', called: 3, answered: unknown },
+    { kind: 'read', value: undefined, called: 4, answered: 5 },
+  ];
+  assert.is(violation(history), undefined);
+  assert.ok(violation(history.filter(({ kind }) => kind !== 'clear')));
+});
+
 test('every history of a true register is good', () => {
   fc.assert(fc.property(histories, history => violation(history) === undefined));
 });

@@ -1,5 +1,6 @@
 /** Removing a location, step by step in the database: what must hold whatever happens between two steps. */
 import * as assert from 'uvu/assert';
+import { Adoption } from '../../lib/metadata/adoption.js';
 import { LocationClosed } from '../../lib/metadata/database.js';
 import { Removal } from '../../lib/metadata/removal.js';
 import type { Digest } from '../../lib/oci/digest.js';
@@ -176,7 +177,7 @@ test('the only location, one that a process must have, and the only one of a nam
      values (gen_random_uuid(), 'worker', 'there:1', '1', 'x', '{eustorage}', '{eustorage}', now() + interval '1 minute'),
             (gen_random_uuid(), 'gateway', 'dead:1', '1', 'x', '{eustorage}', '{eustorage}', now() - interval '1 minute')`,
   );
-  const expected = { isOnly: false, processes: ['worker there:1'], namespaces: [namespaceOf(repo)] };
+  const expected = { isOnly: false, processes: ['worker there:1'], namespaces: [namespaceOf(repo)], adopted: false };
   assert.equal(await removal.obstacles('eustorage'), expected);
   assert.equal(await removal.advance('eustorage', 'draining'), expected);
   assert.is(await removal.state('eustorage'), 'active');
@@ -186,6 +187,27 @@ test('the only location, one that a process must have, and the only one of a nam
   await m.namespaces.setLocations(namespaceOf(repo), { locations: [], replace: false });
   await drained('eustorage');
   assert.ok((await removal.advance('apstorage', 'draining'))?.isOnly, 'two are on their way out already');
+});
+
+test('what was adopted is held, until it is released, or given up by force', async () => {
+  const adoption = new Adoption(m.db);
+  const digest = newDigest();
+  assert.equal(await adoption.adopt('eustorage', [{ digest, size: 7 }], false), [
+    { digest, adopted: true, conflict: undefined },
+  ]);
+  assert.ok((await removal.advance('eustorage', 'draining'))?.adopted);
+  assert.is(await removal.state('eustorage'), 'active');
+  assert.not((await removal.obstacles('eustorage', true)).adopted);
+  assert.is(await removal.advance('eustorage', 'draining', true), undefined);
+  assert.equal(
+    await adoption.adopt('eustorage', [{ digest: newDigest(), size: 7 }], false),
+    [],
+    'it takes nothing over now',
+  );
+  await removal.giveUp('eustorage', true);
+  assert.equal(await adoption.releaseSome('eustorage'), { released: 1, more: false });
+  assert.is((await m.db.query('select 1 from imagestorage')).length, 0);
+  await drained();
 });
 
 test('two that are removed at once: neither counts on the other', async () => {

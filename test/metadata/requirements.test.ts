@@ -199,7 +199,13 @@ test('a copy that a push counts on is not taken out of the queue while the push 
   await m.places.setDefaults(['usstorage'], true);
   await client.query('begin');
   // The copy to eu is queued already: this push adds nothing there.
-  await client.query('select mount_blob($1, $2, $3, null, null, true, $4)', [...resident.split('/'), digest, '']);
+  await client.query('select mount_blob_from($1, $2, $3, $4, $5, true, $6)', [
+    ...resident.split('/'),
+    digest,
+    [plain],
+    [],
+    '',
+  ]);
   const requeuing = requeued(m);
   await sleep(200);
   await client.query('commit');

@@ -6,7 +6,7 @@
  * other that is still left was answered; a state that was reached before (the same operations done, the same value) is
  * not tried again. The question is hard in general. It is quick here, where few operations overlap and values differ, with
  * two shortcuts: a read that fits where it is tried needs no other place, since it changes nothing; and a write of which
- * nobody knows what became, and whose value nobody read, need not have happened.
+ * nobody knows what became, and whose value nobody read or cleared, need not have happened.
  */
 
 /** The value that a register has; undefined: none. */
@@ -40,8 +40,9 @@ interface Entry {
  * never came past: what is wrong is among the last of them.
  */
 export function violation(history: readonly Operation[], initial: Value = undefined): readonly Operation[] | undefined {
-  const read = new Set(history.flatMap(({ kind, value }) => (kind === 'read' ? [value] : [])));
-  const matters = (each: Operation) => each.kind !== 'write' || each.answered !== UNKNOWN || read.has(each.value);
+  // A value that somebody clears counts, too: it may have taken the place of another, and then have gone.
+  const named = new Set(history.flatMap(({ kind, value }) => (kind === 'write' ? [] : [value])));
+  const matters = (each: Operation) => each.kind !== 'write' || each.answered !== UNKNOWN || named.has(each.value);
   const head = entriesOf(history.filter(matters));
   const reached = new Set<string>();
   const done: { readonly call: Entry; readonly value: Value }[] = [];

@@ -6,7 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 
 /** `test`: needed by `npm test`; `ci`: by the heavier tier that `.ci/run` adds; `engines`: by `npm run test:engines`. */
 export type Tier = 'test' | 'ci' | 'engines';
@@ -39,6 +39,7 @@ export const needs: readonly Need[] = [
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
   listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
+  listed('script', 'ci', ['script'], 'bsdutils', true, 'a terminal for what shows progress'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
@@ -114,8 +115,9 @@ export function missingNeeds(names: readonly string[]): string[] {
   return names.filter(name => !need(name));
 }
 
-/** The absolute path of a program, looked for in PATH, in the system's folders and in ours; undefined if there is none. */
+/** The absolute path of a program (or of its name, looked for in PATH, in the system's folders and in ours); undefined if there is none. */
 export function findCommand(command: string): string | undefined {
+  if (isAbsolute(command)) return isExecutable(command) ? command : undefined;
   const folders = [...(process.env.PATH ?? '').split(delimiter), ...moreFolders];
   return folders
     .filter(folder => folder !== '')

@@ -2,14 +2,18 @@
  * Any number of regions for a test, each on an engine of its own, with or without a gateway and a worker; regions may be
  * added while the others run. (stack.ts is the plain case: two regions on local disk.)
  */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import pino from 'pino';
+import { stringify } from 'yaml';
 import { migrate } from '../../lib/metadata/migrate.js';
 import { checkHealth } from '../../lib/rpc/health.js';
 import { freePorts } from './ports.js';
 import { freshDatabase } from './postgres.js';
 import { type StartedProcess, startProcess } from './process.js';
 import { atEnd } from './suite.js';
+import { temporaryFolder } from './tmp.js';
 
 export type Role = 'storage-proxy' | 'worker' | 'gateway';
 
@@ -80,21 +84,28 @@ export class Regions {
 
   /** Starts a process of a region, again if it ran before; it knows all regions that there are now. */
   async startPart(role: Role, region: string): Promise<StartedProcess> {
-    const { ports, location, env } = this.#region(region);
-    const address = `127.0.0.1:${ports[role]}`;
+    const address = `127.0.0.1:${this.#region(region).ports[role]}`;
     const started = await startProcess({
       name: `${role}-${region}`,
       script: SCRIPT[role],
-      config: this.#config(),
-      env: {
-        QUAY_DISTRIBUTED_STORAGE_PREFERENCE: location,
-        [`ENTREPOT_${role.toUpperCase().replace('-', '_')}_LISTEN`]: address,
-        ...env,
-      },
+      env: await this.environment(role, region),
       ready: () => isHealthy(role, address),
     });
     this.#running.set(started.name, started);
     return started;
+  }
+
+  /** What a process of a region has in its environment. */
+  async environment(role: Role, region: string): Promise<Record<string, string>> {
+    const { ports, location, env } = this.#region(region);
+    const file = join(await temporaryFolder('config'), 'config.yaml');
+    await writeFile(file, stringify(this.#config()));
+    return {
+      ENTREPOT_CONFIG: file,
+      QUAY_DISTRIBUTED_STORAGE_PREFERENCE: location,
+      [`ENTREPOT_${role.toUpperCase().replace('-', '_')}_LISTEN`]: `127.0.0.1:${ports[role]}`,
+      ...env,
+    };
   }
 
   /** A running process. */
@@ -142,6 +153,9 @@ export class Regions {
       ENTREPOT_LOCATIONS: Object.fromEntries(
         this.#regions.map(({ location, ports }) => [location, { nodes: [`127.0.0.1:${ports['storage-proxy']}`] }]),
       ),
+      ENTREPOT_ADMIN_SERVERS: this.#regions
+        .filter(({ runs = ['worker'] }) => runs.includes('worker'))
+        .map(({ ports }) => `127.0.0.1:${ports.worker}`),
       ENTREPOT_ANONYMOUS_ACCESS: 'push',
       ...this.#extra,
     };

@@ -1,21 +1,22 @@
 /**
- * A location is removed while clients push, pull and mount in both regions, and processes die at random moments. At no
- * time may an image that was acknowledged be unknown, or have other bytes, in any region; and in the end nothing may be
- * left of the location, and nothing may be missing.
+ * A location is removed while clients push, pull and mount in both regions, backfills run, and processes die at random
+ * moments. At no time may an image that was acknowledged be unknown, or have other bytes, in any region; and in the end
+ * nothing may be left of the location, and nothing may be missing.
  *
  * What happens in a run follows from its seed: what is pushed, who dies, and when. The moment within the code does not,
  * of course: a run that failed may have to be repeated a few times.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import * as assert from 'uvu/assert';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { hasReason, StatusError } from '../../lib/rpc/errors.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { readMessages } from '../../lib/rpc/stream.js';
 import type { RemoveLocationResponse__Output } from '../../proto/generated/entrepot/admin/v1/RemoveLocationResponse.js';
+import { chanceOf } from './chance.js';
 import { pseudoRandom } from './images.js';
 import { type OciClient, ociClient, sha256 } from './oci-client.js';
+import { nothingIsLeftOf } from './removal-end-state.js';
 import { type PartName, type Stack, startStack } from './stack.js';
 
 const REMOVED = 'eustorage';
@@ -32,7 +33,7 @@ const VICTIMS: readonly PartName[] = [
 const IMAGES_BEFORE = 20;
 const KILLS = 3;
 const LATEST_KILL_MS = 2_500;
-/** While a process is down, an answer may be late; so long, but not wrong. */
+/** While a process is down, an answer may be late, but not wrong. */
 const LATE_MS = 30_000;
 const REMOVAL_MS = 150_000;
 
@@ -71,6 +72,7 @@ class Run {
   #number = 0;
   #pulls = 0;
   #calls = 0;
+  #backfills = 0;
   #deleted = 0;
   #removedMs = 0;
 
@@ -92,7 +94,10 @@ class Run {
       at: this.#chance() * LATEST_KILL_MS,
       downMs: this.#chance() * 400,
     }));
-    const load = [this.#push('eu'), this.#push('eu'), this.#push('us'), this.#pull('us'), this.#pull('eu')];
+    const load = [
+      ...[this.#push('eu'), this.#push('eu'), this.#push('us')],
+      ...[this.#pull('us'), this.#pull('eu'), this.#backfill()],
+    ];
     const failed = Promise.all(load).then(() => new Promise<never>(() => {}));
     failed.catch(() => {});
     const work = Promise.all([this.#remove(withObjects), this.#kill(kills)]);
@@ -103,7 +108,7 @@ class Run {
     await this.#isExact();
     const seconds = Math.round((performance.now() - this.#startedAt) / 100) / 10;
     return (
-      `${this.#images.length} images, ${this.#pulls} pulls, ${this.#deleted} records, ${this.#calls} calls, ` +
+      `${this.#images.length} images, ${this.#pulls} pulls, ${this.#backfills} backfills, ${this.#deleted} records, ${this.#calls} calls, ` +
       `${this.#removedMs} ms to remove, ${kills.map(({ victim }) => victim).join(', ')} killed${withObjects ? ', with objects' : ''}: ${seconds} s`
     );
   }
@@ -131,7 +136,6 @@ class Run {
       await this.#stack.kill(victim);
       await sleep(downMs);
       await this.#stack.start(victim);
-      this.#tell(`${victim} is back`);
     }
   }
 
@@ -197,8 +201,7 @@ class Run {
     const layers = [1 + Math.floor(this.#chance() * 20_000), large || 100].map((size, n) =>
       Buffer.concat([...pseudoRandom(size, `${this.#seed}/${number}/${n}`)]),
     );
-    const config = Buffer.from(JSON.stringify({ number, seed: this.#seed }));
-    const blobs = [...layers, config];
+    const blobs = [...layers, Buffer.from(JSON.stringify({ number, seed: this.#seed }))];
     const digests = [...(mounted ? [mounted.digest] : []), ...blobs.map(sha256)];
     const pushed = await this.#untilDone(`push ${tag}`, async () => {
       const client = this.#clients[region];
@@ -222,9 +225,24 @@ class Run {
     { from, digest }: { from: string; digest: string },
   ): Promise<void> {
     const answer = await client.request('POST', `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${from}`);
-    // 202 would be wrong: the blob was acknowledged in the other repository.
     if (answer.status === 202) throw new Wrong(`${digest} of ${from} cannot be mounted`);
     if (answer.status !== 201) throw new Error(`mount: ${answer.status}`);
+  }
+
+  async #backfill(): Promise<void> {
+    for (let turn = 0; !this.#stop.signal.aborted; turn++) {
+      const port = this.#stack.ports[turn % 2 === 0 ? 'worker-eu' : 'worker-us'];
+      const client = new AdminStub(...Security.local.dial(`127.0.0.1:${port}`, 'worker', channelOptions(NEAR_WINDOW)));
+      try {
+        for await (const _ of readMessages(client.backfillReplication({}), this.#stop.signal));
+        this.#backfills++;
+      } catch (error) {
+        if (!(error instanceof StatusError) || error.status === 'INTERNAL') throw error;
+      } finally {
+        client.close();
+      }
+      await sleep(200 + this.#chance() * 300);
+    }
   }
 
   async #pull(region: 'us' | 'eu'): Promise<void> {
@@ -268,25 +286,10 @@ class Run {
     }
   }
 
-  /** Nothing is left of the location, and nothing is missing. */
+  /** Nothing is left of the location, nothing is missing, and all can be pulled. */
   async #isExact(): Promise<void> {
-    const { sql } = this.#stack;
     await this.#stack.replicated(60_000);
-    assert.equal(await sql('select name from imagestoragelocation'), [{ name: STAYS }]);
-    assert.equal(await sql('select name from removedlocation'), [{ name: REMOVED }]);
-    for (const table of ['replication', 'requeue', 'pendingimage', 'locationwork'])
-      assert.equal(await sql(`select * from ${table}`), [], `no row is left in ${table}`);
-    const rows = await sql(
-      `select s.content_checksum as digest from imagestorageplacement p join imagestorage s on s.id = p.storage_id
-        where p.verified_at is not null`,
-    );
-    const placed = new Set(rows.map(row => String(row.digest)));
-    const stored = new Set(await this.#stack.blobsOf(STAYS));
-    for (const digest of placed) assert.ok(stored.has(digest), `${digest} is on record in ${STAYS}, and there`);
-    for (const { tag, blobs } of this.#images)
-      for (const blob of blobs) assert.ok(placed.has(blob), `${blob} of ${tag} is in ${STAYS}`);
-    const [sum] = await sql('select blobs::int, unverified::int, missing::int from locationsum');
-    assert.equal(sum, { blobs: placed.size, unverified: 0, missing: 0 }, 'the counts are exact');
+    await nothingIsLeftOf(this.#stack, REMOVED, STAYS, this.#images);
     for (const image of this.#images) for (const region of ['us', 'eu'] as const) await this.#pullOne(region, image);
   }
 }
@@ -294,10 +297,4 @@ class Run {
 /** Something that must never be, whatever is down. */
 class Wrong extends Error {
   override readonly name = 'Wrong';
-}
-
-/** Numbers from 0 to 1 that follow from a text. */
-function chanceOf(seed: string): () => number {
-  let count = 0;
-  return () => Number.parseInt(sha256(Buffer.from(`${seed}#${count++}`)).slice(7, 19), 16) / 2 ** 48;
 }

@@ -93,13 +93,13 @@ test('an unverified copy is missing; a blob that only a manifest needs is not fo
 
 test('for one location, or of one namespace; a blob goes where any of its namespaces wants it', async () => {
   const [plain, special] = [newRepository(), newRepository()];
-  await m.namespaces.setLocations(namespaceOf(special), { locations: ['apstorage'], replace: true });
   const [one, two, shared] = [await pushed(m, plain), await pushed(m, special), await pushed(m, plain)] as [
     Digest,
     Digest,
     Digest,
   ];
   await m.blobs.mount({ repository: special, digest: shared, from: plain, traceId: '' });
+  await m.namespaces.setLocations(namespaceOf(special), { locations: ['apstorage'], replace: true });
   await requeued(m);
   await lost();
   const only = await backfill({ namespace: namespaceOf(special), dryRun: true, list: true });

@@ -8,6 +8,7 @@
 import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Removal } from '../../lib/metadata/removal.js';
+import { fail } from '../../lib/rpc/errors.js';
 import { goOn, pause } from '../location-lease.js';
 import type { RemovalEvent } from './events.js';
 import { counted, lastCopies } from './refusals.js';
@@ -29,6 +30,8 @@ export const PATIENCE: Patience = { lookMs: 500, idleUploadMs: 10_000, uploadsMs
 export interface DrainParts {
   readonly removal: Removal;
   readonly locations: Locations;
+  /** FEATURE_STORAGE_REPLICATION: without it, nothing is copied away. */
+  readonly replicate: boolean;
   /** Called when copies may have been queued. */
   readonly onQueued: () => void;
   readonly patience: Patience;
@@ -59,10 +62,7 @@ export class Drain {
     this.#signal = signal;
   }
 
-  /**
-   * Runs until nothing is only there. What cannot be copied away is refused; with `force`, the ids of those blobs are
-   * left in the location (`stuck` says how many).
-   */
+  /** Runs until nothing is only there. Throws REFUSED or REPLICATION_OFF for what cannot be copied away; with `force`, it is left there. */
   async *run(force: boolean): AsyncGenerator<RemovalEvent> {
     let found = await this.find(true);
     yield* this.#endUploads(found.count);
@@ -82,8 +82,8 @@ export class Drain {
 
   /** Walks all blobs; with `rescue`, copies are queued of what is only there. */
   async find(rescue: boolean): Promise<Found> {
-    const { removal, locations, onQueued } = this.#parts;
-    const rescueTo = rescue ? locations.forWriting().map(({ name }) => name) : undefined;
+    const { removal, locations, onQueued, replicate } = this.#parts;
+    const rescueTo = rescue && replicate ? locations.forWriting().map(({ name }) => name) : undefined;
     const blobs: string[] = [];
     let count = 0;
     for (let after = '0'; ; ) {
@@ -100,7 +100,8 @@ export class Drain {
 
   /** Waits until these are elsewhere; resolves to why they will not be, if they get no further. */
   async *#watch(found: Found): AsyncGenerator<RemovalEvent, Error | undefined> {
-    const { removal, locations, patience } = this.#parts;
+    const { removal, locations, patience, replicate } = this.#parts;
+    if (!replicate) return fail.replicationOff();
     let { count, blobs } = found;
     let before = '';
     let movedAt = performance.now();

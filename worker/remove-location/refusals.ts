@@ -2,9 +2,9 @@
 import type { Obstacles, StuckBlob } from '../../lib/metadata/removal.js';
 import { fail, type StatusError } from '../../lib/rpc/errors.js';
 
-/** What stands in the way whatever is in the location; undefined if nothing does. */
+/** What stands in the way, whatever can be copied away; undefined if nothing does. */
 export function refusalOf(location: string, obstacles: Obstacles): StatusError | undefined {
-  const { isOnly, processes, namespaces } = obstacles;
+  const { isOnly, processes, namespaces, adopted } = obstacles;
   const reasons: string[] = [];
   if (isOnly) reasons.push(`${location} is the only location that is in use: add another one first`);
   if (processes.length > 0) {
@@ -18,6 +18,11 @@ export function refusalOf(location: string, obstacles: Obstacles): StatusError |
     reasons.push(
       `the namespaces ${listed(namespaces)} may be written to ${location} only: give them another location first ` +
         '(SetNamespaceLocations)',
+    );
+  }
+  if (adopted) {
+    reasons.push(
+      `${location} holds what was taken over from its store: let go of it first (ReleaseAdopted), or use \`force\``,
     );
   }
   return reasons.length > 0 ? fail.refused(reasons.join('; ')) : undefined;

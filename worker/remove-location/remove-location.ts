@@ -17,8 +17,6 @@ import { lastCopies, refusalOf } from './refusals.js';
 
 export interface RemoveParts extends DrainParts {
   readonly work: LocationWork;
-  /** FEATURE_STORAGE_REPLICATION. */
-  readonly replicate: boolean;
 }
 
 export interface RemoveRequest {
@@ -36,13 +34,16 @@ export async function* removeLocation(
   request: RemoveRequest,
   signal: AbortSignal,
 ): AsyncGenerator<RemovalEvent> {
-  const { removal, work } = parts;
-  const { location } = request;
+  const { locations, removal, work } = parts;
+  const { deleteObjects, location } = request;
   const state = await removal.state(location);
   if (state === undefined) throw fail.locationUnknown(location);
   // The answer to the call that removed it may have been lost.
   if (state === 'removed' && !request.giveUp) return yield { kind: 'removed', location };
   if (state === 'removed') throw fail.refused(`${location} was removed already`);
+  if (deleteObjects && !locations.get(location)) {
+    throw fail.refused(`${location} is not in this worker's configuration: ask one that has it, or leave its objects`);
+  }
   const removing = (ending: AbortSignal) => new LocationRemoval(parts, request, ending);
   if (request.dryRun) return yield* removing(signal).tell();
   yield* underLease(work, { location, kind: 'remove' }, signal, ending => removing(ending).run());
@@ -75,7 +76,7 @@ class LocationRemoval {
   async *tell(): AsyncGenerator<RemovalEvent> {
     const { removal, locations, replicate } = this.#parts;
     const { location, force } = this.#request;
-    const refusal = refusalOf(location, await removal.obstacles(location));
+    const refusal = refusalOf(location, await removal.obstacles(location, force));
     const found = await this.#drain.find(false);
     const contents = await removal.contents(location);
     yield { kind: 'progress', progress: { phase: 'draining', onlyCopies: found.count, ...contents, waitingFor: '' } };
@@ -92,14 +93,13 @@ class LocationRemoval {
 
   async *#remove(): AsyncGenerator<RemovalEvent> {
     const { removal } = this.#parts;
-    const { location, force } = this.#request;
+    const { force, location } = this.#request;
     const deletion = new Deletion(this.#parts, this.#request, this.#signal);
-    this.#demand(await removal.advance(location, 'draining'));
+    this.#demand(await removal.advance(location, 'draining', force));
     while (true) {
-      await this.#demandReplication();
       yield* this.#drain.run(force);
       if (force) yield* this.#broken();
-      this.#demand(await removal.advance(location, 'removing'));
+      this.#demand(await removal.advance(location, 'removing', force));
       await this.#drain.endAllUploads();
       const kept = yield* deletion.run();
       const { outcome, obstacles } =
@@ -108,16 +108,10 @@ class LocationRemoval {
       if (outcome === 'in use') throw fail.busyElsewhere(`the removal of ${location} was given up by another call`);
       this.#demand(obstacles && outcome === 'obstacles' ? obstacles : undefined);
       // Something has come, or has lost its other copy, at the last moment.
-      this.#demand(await removal.advance(location, 'draining'));
+      this.#demand(await removal.advance(location, 'draining', force));
     }
     yield { kind: 'progress', progress: { phase: 'done', onlyCopies: 0, uploads: 0, placements: 0, waitingFor: '' } };
     yield { kind: 'removed', location };
-  }
-
-  /** Without replication nothing could be copied away. */
-  async #demandReplication(): Promise<void> {
-    if (this.#parts.replicate || this.#request.force) return;
-    if ((await this.#drain.find(false)).count > 0) throw fail.replicationOff();
   }
 
   #demand(obstacles: Obstacles | undefined): void {

@@ -29,6 +29,8 @@ export class BacklogMetrics {
     const { missingBlobs, missingBytes, oldestMissing, pendingRequeues } = this.#metrics;
     try {
       const { locations, requeues } = await this.#replication.backlog();
+      // One that was removed is not to be reported any more.
+      for (const gauge of [missingBlobs, missingBytes, oldestMissing]) gauge.reset();
       for (const { location, blobs, bytes, oldestSeconds } of locations) {
         missingBlobs.set({ location }, blobs);
         missingBytes.set({ location }, bytes);

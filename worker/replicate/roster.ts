@@ -41,6 +41,7 @@ export class Roster {
   readonly #throttles = new Map<string, Throttle>();
   readonly #takenOver = new Set<string>();
   readonly #running: Promise<void>;
+  #known: readonly string[] = [];
   #targets: readonly Target[] = [];
   #paused: readonly string[] = [];
 
@@ -89,6 +90,7 @@ export class Roster {
     const { workers, self, onChange } = this.#options;
     await workers.announce(self);
     const shares = await workers.shares(self.id);
+    this.#forgetRemoved(shares);
     const before = describe(this.#targets, this.#paused);
     this.#paused = shares.filter(share => share.paused).map(share => share.location);
     this.#targets = shares.filter(share => this.#isMine(share) && !share.paused).map(share => this.#targetOf(share));
@@ -114,6 +116,17 @@ export class Roster {
       log.info({ location }, 'a worker of this location is back: it is no longer taken over');
     }
     metrics.takenOver.set({ location }, takesOver ? 1 : 0);
+  }
+
+  /** A location that was removed is nobody's, and is not reported any more. */
+  #forgetRemoved(shares: readonly Share[]): void {
+    for (const location of this.#known) {
+      if (shares.some(share => share.location === location)) continue;
+      this.#throttles.delete(location);
+      this.#takenOver.delete(location);
+      this.#options.metrics.takenOver.remove({ location });
+    }
+    this.#known = shares.map(share => share.location);
   }
 
   #targetOf({ location, workers, place = 0, limits }: Share): Target {

@@ -168,6 +168,7 @@ $$;
 create or replace function requeue_some(p_limit integer) returns boolean language plpgsql as $$
 declare
   todo requeue%rowtype;
+  page bigint[];
   blobs bigint[];
 begin
   select * into todo from requeue order by id limit 1 for update skip locked;
@@ -177,12 +178,15 @@ begin
   -- Alone: a push that is not committed yet may count on a row of the queue that is there already.
   perform hold_requirements(true);
   if todo.user_id is null then
-    blobs := array(select id from imagestorage where id > todo.after_blob order by id limit p_limit);
+    page := array(select id from imagestorage where id > todo.after_blob order by id limit p_limit);
+    blobs := page;
   else
-    blobs := array(select distinct blob_id from blobnamespace
-                    where user_id = todo.user_id and blob_id > todo.after_blob order by blob_id limit p_limit);
+    -- All blobs are walked, and those of the namespace picked out: to walk its own in order would sort them each time.
+    page := array(select id from imagestorage where id > todo.after_blob order by id limit 10 * p_limit);
+    blobs := array(select b from unnest(page) b
+                    where exists (select from blobnamespace n where n.blob_id = b and n.user_id = todo.user_id) order by b);
   end if;
-  if cardinality(blobs) = 0 then
+  if cardinality(page) = 0 then
     -- No image is waited for where it need not come any more.
     delete from pendingimage p using manifest m, repository r
      where m.id = p.manifest_id and r.id = m.repository_id and (todo.user_id is null or r.namespace_user_id = todo.user_id)
@@ -208,6 +212,6 @@ begin
     from (select id from replication where storage_id = any (blobs) and since > todo.since order by id for update) later
    where r.id = later.id;
   perform require_rescued(blobs, todo.since);
-  update requeue set after_blob = blobs[cardinality(blobs)] where id = todo.id;
+  update requeue set after_blob = page[cardinality(page)] where id = todo.id;
   return true;
 end $$;

@@ -4,11 +4,13 @@
 -- queued now, were queued already, and are there, verified; with p_list, also which ones are queued now:
 -- [{"location": …, "queued": …, "already_queued": …, "in_sync": …, "copies": [[<digest>, <size>], …]}, …].
 --
--- These requirements are not new ones (since 0), and what was pushed just now goes first (priority).
+-- These requirements are not new ones (since 0), and what was pushed just now goes first (priority). The planner is told to
+-- go by the indexes, since it would otherwise believe its statistics, which the queue outruns while this runs.
 create or replace function backfill_some(
   p_after bigint, p_limit integer, p_namespace integer, p_location integer, p_dry_run boolean, p_list boolean,
   out last bigint, out looked integer, out places jsonb
-) language plpgsql as $$
+) language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_mergejoin = off as $$
 declare
   blobs bigint[];
 begin
@@ -34,8 +36,11 @@ begin
   lacking as materialized (
     select * from judged where not there and (not waits or rescue)),
   added as (
-    insert into replication (storage_id, location_id, since, priority)
-    select blob_id, location_id, 0, -1 from lacking where not p_dry_run and not rescue order by blob_id, location_id
+    insert into replication (storage_id, location_id, size, source_id, since, priority)
+    select blob_id, location_id, size,
+           coalesce((select p.location_id from imagestorageplacement p
+                      where p.storage_id = blob_id and p.location_id <> lacking.location_id order by p.id limit 1), 0), 0, -1
+      from lacking where not p_dry_run and not rescue order by blob_id, location_id
     on conflict (storage_id, location_id) do nothing
     returning storage_id, location_id),
   required as (

@@ -6,10 +6,10 @@ create or replace view lastingcopy as
   select p.storage_id, p.location_id from imagestorageplacement p join activelocation a on a.id = p.location_id
    where p.verified_at is not null;
 
--- What stands against removing a location, whatever is in it: it is the only one; processes that live have it among their
--- default locations; namespaces may be written nowhere else (the first 20 of them).
+-- What stands against removing a location, whatever can be copied away: it is the only one; processes that live have it
+-- among their default locations; namespaces may be written nowhere else (the first 20 of them); it holds what was adopted.
 create or replace function removal_obstacles(
-  p_name text, out is_only boolean, out processes text[], out namespaces text[]
+  p_name text, out is_only boolean, out processes text[], out namespaces text[], out adopted boolean
 ) language sql stable as $$
   select not exists (select from activelocation where name <> p_name),
          array(select role || ' ' || address from living_process where p_name = any (defaults) order by 1),
@@ -19,7 +19,8 @@ create or replace function removal_obstacles(
                                where ur.user_id = u.id and l.name = p_name)
                   and not exists (select from userregion ur join activelocation a on a.id = ur.location_id
                                    where ur.user_id = u.id and a.name <> p_name)
-                order by 1 limit 20)
+                order by 1 limit 20),
+         exists (select from adoptedblob a join imagestoragelocation l on l.id = a.location_id where l.name = p_name)
 $$;
 
 -- Takes what is queued to a location out of the queue, and what waits for images there: up to p_limit of each. Answers
@@ -48,14 +49,17 @@ create or replace function end_rescues() returns void language sql as $$
 $$;
 
 -- Takes a location out of use (draining), or on to where its records are deleted (removing), unless something stands
--- against it; `moved` says so. Alone: from then on nobody requires anything there, and nobody begins to write there.
+-- against it; `moved` says so. p_force lets go of what was adopted. Alone: from then on nobody requires anything there, and
+-- nobody begins to write there.
 create or replace function advance_removal(
-  p_name text, p_state text, out moved boolean, out is_only boolean, out processes text[], out namespaces text[]
+  p_name text, p_state text, p_force boolean,
+  out moved boolean, out is_only boolean, out processes text[], out namespaces text[], out adopted boolean
 ) language plpgsql as $$
 begin
   perform hold_requirements(true);
-  select o.is_only, o.processes, o.namespaces into is_only, processes, namespaces from removal_obstacles(p_name) o;
-  moved := not is_only and cardinality(processes) = 0 and cardinality(namespaces) = 0;
+  select o.is_only, o.processes, o.namespaces, o.adopted and not p_force into is_only, processes, namespaces, adopted
+    from removal_obstacles(p_name) o;
+  moved := not (is_only or adopted) and cardinality(processes) = 0 and cardinality(namespaces) = 0;
   if moved then
     insert into locationstate (location_id, state) select id, p_state from imagestoragelocation where name = p_name
       on conflict (location_id) do update set state = excluded.state;
@@ -204,13 +208,14 @@ end $$;
 -- Deletes a location that is empty, and keeps its name as removed. `outcome`: `deleted`; `not empty`, since something was
 -- recorded there at the last moment; `in use`, since the removal was given up; or `obstacles`, which are answered.
 create or replace function finish_removal(
-  p_name text, out outcome text, out is_only boolean, out processes text[], out namespaces text[]
+  p_name text, out outcome text, out is_only boolean, out processes text[], out namespaces text[], out adopted boolean
 ) language plpgsql as $$
 declare
   place integer;
 begin
   perform hold_requirements(true);
-  select o.is_only, o.processes, o.namespaces into is_only, processes, namespaces from removal_obstacles(p_name) o;
+  select o.is_only, o.processes, o.namespaces, false into is_only, processes, namespaces, adopted
+    from removal_obstacles(p_name) o;
   select l.id into place from imagestoragelocation l join locationstate s on s.location_id = l.id
    where l.name = p_name and s.state = 'removing';
   outcome := case

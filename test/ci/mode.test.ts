@@ -2,6 +2,7 @@
 import * as assert from 'uvu/assert';
 import { Database } from '../../lib/metadata/database.js';
 import { Modes } from '../../lib/metadata/mode.js';
+import { begin, closing, digestOf, type Stack, someBytes, startStack, waysToPush } from '../gateway/stack.js';
 import { quiet } from '../support/clients.js';
 import { writeLayout } from '../support/images.js';
 import type { OciClient } from '../support/oci-client.js';
@@ -9,9 +10,8 @@ import { trySkopeoPush } from '../support/skopeo.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
-import { begin, closing, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
 
-const test = suite('gateway: what the registry takes');
+const test = suite('ci: what the registry takes', { timeoutMs: 60_000 });
 const bytes = someBytes(1_000);
 const digest = digestOf(bytes);
 let stack: Stack;

@@ -1,9 +1,9 @@
 /** Parts that are away: what can be served is, what cannot gets a clear 503, and everything works again by itself. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { DatabaseProxy } from '../gateway/database-proxy.js';
+import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
 import { suite } from '../support/suite.js';
-import { DatabaseProxy } from './database-proxy.js';
-import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway outage');
 let stack: Stack;
