@@ -94,6 +94,37 @@ for (const [way, call] of Object.entries(ways)) {
   });
 }
 
+for (const [way, call] of Object.entries(ways)) {
+  test(`${way}: a removal, of a location that the configuration does not have any more`, async () => {
+    await stack.sql(`insert into imagestoragelocation (name) values ('apstorage') on conflict do nothing`);
+    await stack.sql('delete from removedlocation');
+    await stack.sql(`insert into imagestorageplacement (storage_id, location_id, verified_at)
+                     select s.id, l.id, now() from imagestorage s, imagestoragelocation l where l.name = 'apstorage'`);
+    const records = await stack.sql(`select p.id from imagestorageplacement p join imagestoragelocation l
+                                       on l.id = p.location_id where l.name = 'apstorage'`);
+    await refused(() => call('RemoveLocation', { location: 'apstorage' }), /confirm/);
+    await refused(
+      () => call('RemoveLocation', { location: 'usstorage', confirm: 'usstorage' }),
+      /must have every blob/,
+    );
+    const told = await call('RemoveLocation', { location: 'apstorage', confirm: 'apstorage' });
+    const deleted = told.flatMap(each => each.deletedPlacement ?? []);
+    assert.equal(deleted.sort(), records.map(({ id }) => id).sort());
+    assert.is(told.at(-1)?.deletedLocation, 'apstorage');
+    const [status] = await call('ListLocations');
+    assert.equal([(status?.locations as unknown[] | undefined)?.length, status?.inSync], [2, true]);
+  });
+}
+
+/** The call ends with an error whose text says that. */
+async function refused(call: () => Promise<unknown>, text: RegExp): Promise<void> {
+  const error = await call().then(
+    () => undefined,
+    failure => failure,
+  );
+  assert.match(String(error), text);
+}
+
 test('the other calls, by grpcurl; an error says what was wrong, and its reason is in a trailer', async () => {
   await grpcurl('SetLimits', { location: 'eustorage', limits: { concurrency: 2, bytesPerSecond: 1_000_000 } });
   await grpcurl('SetLimits', { location: 'eustorage', limits: {} });
@@ -137,13 +168,13 @@ test('read-only at run time: no gateway takes a push any more within 5 seconds, 
   atEnd(() => client.close());
   await client.pushBlob('team/app', randomBytes(5_000));
   await grpcurl('SetMode', { mode: { readOnly: true, reason: 'we move house' } });
-  const refused = async (url: string) =>
+  const isRefused = async (url: string) =>
     (await fetch(`${url}/v2/team/app/blobs/uploads/`, { method: 'POST' })).status === 405;
-  assert.ok(await until(async () => (await refused(stack.us)) && (await refused(stack.eu)), 5_000));
+  assert.ok(await until(async () => (await isRefused(stack.us)) && (await isRefused(stack.eu)), 5_000));
   await grpcurl('ResumeLocation', { location: 'eustorage' });
   assert.is((await grpcurl('WatchReplication', { goal: 'WATCH_GOAL_EMPTY' })).at(-1)?.inSync, true);
   await grpcurl('SetMode', { mode: {} });
-  assert.ok(await until(async () => !(await refused(stack.us)), 5_000));
+  assert.ok(await until(async () => !(await isRefused(stack.us)), 5_000));
 });
 
 test.run();
