@@ -108,10 +108,12 @@ function copier(metadata: Metadata): Ours['copy'] {
     if (!repository) throw new Error('no repository');
     for (const { digest, size } of blobs)
       await metadata.blobs.record({ repository, digest, size, location: 'usstorage', traceId: '0'.repeat(32) });
+    // They were recorded as if replication were off, and must not be queued before the clock runs.
+    await metadata.db.query('delete from replicationgap');
     const began = performance.now();
     await metadata.db.query(
       `insert into replication (storage_id, location_id) select s.id, l.id from imagestorage s, imagestoragelocation l
-        where s.content_checksum = any ($1) and l.name = 'eustorage'`,
+        where s.content_checksum = any ($1) and l.name = 'eustorage' on conflict do nothing`,
       [blobs.map(({ digest }) => digest)],
     );
     await metadata.db.query('notify entrepot_replication');
