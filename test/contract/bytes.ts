@@ -87,7 +87,7 @@ export async function finished<T>(work: Promise<T>, withinMs = 1_000): Promise<T
 }
 
 /** Repeats an assertion until it holds; its failure after two seconds is thrown. */
-export async function soon(what: string, assertion: () => Promise<void>, withinMs = 2_000): Promise<void> {
+export async function soon(what: string, assertion: () => Promise<void>, withinMs = 10_000): Promise<void> {
   const deadline = Date.now() + withinMs;
   while (true) {
     try {
