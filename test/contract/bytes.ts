@@ -72,8 +72,8 @@ export async function rejects(wanted: string | string[], work: () => Promise<unk
   if (!named) throw new Error(`failed with ${found.join(' / ')} instead of ${wanted}`, { cause: error });
 }
 
-/** Asserts that something settles within a second. */
-export async function finished<T>(work: Promise<T>, withinMs = 1_000): Promise<T> {
+/** Asserts that something settles soon. */
+export async function finished<T>(work: Promise<T>, withinMs = 5_000): Promise<T> {
   const stop = new AbortController();
   const late = sleep(withinMs, undefined, { signal: stop.signal }).then(() => {
     throw new Error(`it did not settle within ${withinMs} ms`);
