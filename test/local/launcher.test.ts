@@ -74,6 +74,8 @@ test('starts everything, and says what to try', async () => {
   const { launcher, data, ports, pids } = stack;
   assert.match(launcher.log(), `docker push 127.0.0.1:${ports['gateway-us']}/demo/hello:1`);
   assert.match(launcher.log(), `docker pull 127.0.0.1:${ports['gateway-eu']}/demo/hello:1`);
+  // The data folder's name has a space.
+  assert.match(launcher.log(), `export ENTREPOT_CONFIG='${data}/config.yaml'\n`);
   assert.ok(await answers(ports['gateway-us']));
   assert.ok(await answers(ports['gateway-eu']));
   assert.equal(Object.keys(pids()).sort(), ['launcher', ...portNames].sort());
