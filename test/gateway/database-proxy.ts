@@ -2,6 +2,9 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { atEnd } from '../support/suite.js';
 
+/** What a gateway asks of itself, at any moment: that it lives, and that workers should wake. It belongs to no request. */
+const ASIDE = /^notify |insert into process \(/;
+
 export class DatabaseProxy {
   readonly #server: Server = createServer(client => this.#connect(client));
   readonly #sockets = new Set<Socket>();
@@ -9,7 +12,7 @@ export class DatabaseProxy {
   #port = 0;
   #trips = 0;
 
-  /** How many round trips there were: each ends with a Query or Sync message of the client. */
+  /** How many round trips requests have made: each ends with a Query or Sync message of the client. */
   get trips(): number {
     return this.#trips;
   }
@@ -47,28 +50,36 @@ export class DatabaseProxy {
         this.#sockets.delete(socket);
       });
     }
-    const messages = messageTypes();
+    const statements = statementsOf();
     client.on('data', piece => {
-      this.#trips += messages(piece).filter(type => type === 'Q' || type === 'S').length;
+      this.#trips += statements(piece).filter(text => !ASIDE.test(text)).length;
       upstream.write(piece);
     });
     upstream.on('data', piece => client.write(piece));
   }
 }
 
-/** Reads the types of the messages in a client's stream: the first message has none, all others begin with theirs. */
-function messageTypes(): (piece: Buffer) => string[] {
+/**
+ * Reads a client's stream; answers the statements that end in each piece. The first message has no type, all others begin
+ * with theirs. A statement is a Query, or what Parse has brought (after its name, which is empty here) before a Sync.
+ */
+function statementsOf(): (piece: Buffer) => string[] {
   let rest = Buffer.alloc(0);
   let started = false;
+  let parsed = '';
   return piece => {
     rest = Buffer.concat([rest, piece]);
-    const types: string[] = [];
+    const statements: string[] = [];
     while (true) {
       const head = started ? 1 : 0;
-      if (rest.length < head + 4) return types;
+      if (rest.length < head + 4) return statements;
       const length = head + rest.readUInt32BE(head);
-      if (rest.length < length) return types;
-      if (started) types.push(rest.toString('latin1', 0, 1));
+      if (rest.length < length) return statements;
+      const type = started ? rest.toString('latin1', 0, 1) : '';
+      const text = (from: number) => rest.toString('latin1', from, length).trimStart();
+      if (type === 'P') parsed = text(6);
+      if (type === 'Q') statements.push(text(5));
+      if (type === 'S') statements.push(parsed);
       started = true;
       rest = rest.subarray(length);
     }

@@ -14,8 +14,6 @@ test.before(async () => {
 
 /** How many round trips `work` makes. */
 async function during(work: () => Promise<unknown>): Promise<number> {
-  // The signal for the workers is sent beside the answer, at most every 100 ms; it keeps nobody waiting.
-  await new Promise(resolve => setTimeout(resolve, 250));
   const before = database.trips;
   await work();
   return database.trips - before;

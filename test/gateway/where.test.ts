@@ -22,7 +22,6 @@ test.before(async () => {
 });
 
 async function trips(work: () => Promise<unknown>): Promise<number> {
-  await new Promise(resolve => setTimeout(resolve, 250));
   const before = database.trips;
   await work();
   return database.trips - before;

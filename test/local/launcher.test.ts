@@ -121,7 +121,8 @@ test('starts again on the same data, and leaves no process behind when it is kil
   const all = pids();
   launcher.kill('SIGKILL');
   await launcher.exited;
-  assert.ok(await until(() => Object.values(all).every(pid => !isAlive(pid)), 5_000), JSON.stringify(all));
+  // Five seconds, and what a crowded machine adds.
+  assert.ok(await until(() => Object.values(all).every(pid => !isAlive(pid)), 8_000), JSON.stringify(all));
 });
 
 test('starts after having been killed, and ends when PostgreSQL dies', async () => {
@@ -136,7 +137,7 @@ test('starts after having been killed, and ends when PostgreSQL dies', async () 
 test('leaves a process that died as it is, if told so, and stops all the same', async () => {
   const { launcher, data, pids } = await launch({ extra: ['--no-restart'], data: stack.data });
   process.kill(pids()['storage-proxy-us'] ?? 0, 'SIGKILL');
-  assert.ok(await until(() => launcher.log().includes('It stays down.'), 5_000), launcher.log());
+  assert.ok(await until(() => launcher.log().includes('It stays down.'), 20_000), launcher.log());
   assert.is(readPids(data)['storage-proxy-us'], 0);
   const { code } = await launcher.stop(30_000);
   assert.is(code, 0, launcher.log());

