@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { imageManifestType } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 import { RawConnection, rawRequest } from './raw.js';
 import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
 
@@ -306,15 +307,14 @@ test('manifests that many clients send slowly are bounded together, and what the
       headers: { 'content-type': imageManifestType },
     });
   let refused = await one();
-  for (let i = 0; i < 50 && refused.status !== 429; i++) {
-    await sleep(50);
+  const isRefused = async () => {
     refused = await one();
-  }
-  assert.is(refused.status, 429);
+    return refused.status === 429;
+  };
+  assert.ok(await until(isRefused, 20_000));
   assert.is(codeOf(refused), 'TOOMANYREQUESTS');
   for (const socket of sockets) socket.destroy();
-  for (let i = 0; i < 50 && (await one()).status === 429; i++) await sleep(50);
-  assert.is((await one()).status, 400);
+  assert.ok(await until(async () => (await one()).status === 400, 20_000));
 });
 
 test('Pushing Manifests: under a digest that is not its own, or is none', async () => {

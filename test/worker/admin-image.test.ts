@@ -1,5 +1,4 @@
 /** GetImageReplication, RetryReplication, WatchEvents, SetMode, and the settings of locations and namespaces. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -24,6 +23,7 @@ import { call, read, startAdmin } from '../support/admin.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('worker: images, events and settings');
 let m: Metadata;
@@ -230,13 +230,20 @@ test('events: from the first one, after one, only new ones, of a repository and 
     ['eustorage', 'eustorage'],
   );
   assert.is((await events({ afterId: all[2]?.id ?? 0 }, 1))[0]?.id, all[3]?.id);
-  const coming = events({ onlyNew: true, afterId: 1 }, 1);
-  await sleep(700);
-  const third = await pushImage();
-  assert.equal(
-    (await coming).map(each => [each.digest, each.location]),
-    [[third, 'usstorage']],
-  );
+  let arrived = false;
+  const coming = events({ onlyNew: true, afterId: 1 }, 1).finally(() => {
+    arrived = true;
+  });
+  // Nothing tells that the call has begun: of what is pushed meanwhile, it hears the first that is pushed after that.
+  const later: string[] = [];
+  const pushUntilHeard = async () => {
+    later.push(await pushImage());
+    return arrived;
+  };
+  assert.ok(await until(pushUntilHeard, 20_000));
+  const [heard] = await coming;
+  assert.ok(heard && later.includes(heard.digest), heard?.digest);
+  assert.is(heard?.location, 'usstorage');
   assert.match(await failure(events({ location: 'mars' }, 1)), 'NOT_FOUND LOCATION_UNKNOWN');
   assert.match(await failure(events({ afterId: -1 }, 1)), 'INVALID_ARGUMENT MALFORMED: after_id');
 });
