@@ -1,4 +1,5 @@
 /** From the start of a command to its end: finds a worker, minds the signals, and turns what fails into words and a status. */
+import { readFileSync } from 'node:fs';
 import { pino } from 'pino';
 import { type AdminAccess, loadAdminAccess } from '../../lib/config/admin.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
@@ -71,17 +72,19 @@ function addressesOf(server: string): readonly string[] {
   return addresses;
 }
 
-async function findWorker({ servers, token }: AdminAccess, security: Security, signal: AbortSignal): Promise<Admin> {
+async function findWorker(access: AdminAccess, security: Security, signal: AbortSignal): Promise<Admin> {
+  const { servers, token } = access;
+  const dial = dialOf(access, security);
   const context = { token, signal };
   const failures: string[] = [];
   for (const address of servers) {
     let client: AdminClient | undefined;
     try {
-      client = new AdminStub(...security.dial(address, 'worker', channelOptions(NEAR_WINDOW)));
+      client = new AdminStub(...dial(address));
       if (await askServing(client, '', ANSWER_MS, context)) return new Admin(client, address, context);
       failures.push(`  ${address}: is shutting down`);
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted || isRefusal(error)) throw error;
       failures.push(`  ${address}: ${reasonOf(error)}`);
     }
     client?.close();
@@ -94,6 +97,28 @@ async function findWorker({ servers, token }: AdminAccess, security: Security, s
       'Say where one listens (its ENTREPOT_WORKER_LISTEN), with --server HOST:PORT or ENTREPOT_ADMIN_SERVERS.',
     ].join('\n'),
   );
+}
+
+/** Whether a worker has answered, and does not let us in. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof StatusError && (error.status === 'PERMISSION_DENIED' || error.status === 'UNAUTHENTICATED');
+}
+
+/** How a worker is reached: with the certificate of this environment, or with the authorities' alone and a token. */
+function dialOf({ authority, token }: AdminAccess, security: Security) {
+  const options = channelOptions(NEAR_WINDOW);
+  if (authority === undefined || token === undefined)
+    return (address: string) => security.dial(address, 'worker', options);
+  const ca = readAuthority(authority);
+  return (address: string) => Security.dialWithAuthority(address, 'worker', options, ca);
+}
+
+function readAuthority(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Failure(EXIT.failed, `ENTREPOT_GRPC_TLS_CA: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 /** What a call failed with, in words for who called. Other errors than calls' are handed back. */

@@ -59,6 +59,15 @@ function readPaths(reader: Reader): CertificatePaths | undefined {
   return undefined;
 }
 
+/**
+ * `ENTREPOT_GRPC_TLS_CA` where it stands alone: an administrator who has a token needs no certificate, but must still know
+ * whom to send the token to.
+ */
+export function readAuthorityAlone(reader: Reader): string | undefined {
+  if (reader.raw(PATHS.cert) || reader.raw(PATHS.key)) return undefined;
+  return reader.take(PATHS.ca, text('/conf/stack/grpc/ca'), undefined);
+}
+
 function readTokens(reader: Reader): AdminToken[] {
   const hashes = reader.take('ENTREPOT_ADMIN_TOKENS');
   return Object.entries(hashes).map(([name, sha256]) => ({ name, sha256: sha256.toLowerCase() }));

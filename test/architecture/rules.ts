@@ -90,7 +90,7 @@ export function importsOf(source: string): string[] {
 }
 
 /** The room of a file: its first folder, and in lib/ the second one, too. */
-export function roomOf(path: string): string {
+function roomOf(path: string): string {
   const parts = path.split('/');
   return parts.slice(0, parts[0] === 'lib' ? 2 : 1).join('/');
 }

@@ -7,6 +7,7 @@ import { ReplicationSignal } from '../../lib/metadata/notify.js';
 import { Workers } from '../../lib/metadata/workers.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
+import { isTransient } from '../../lib/rpc/errors.js';
 import { checkHealth } from '../../lib/rpc/health.js';
 import { type Metadata, openMetadata, quiet } from '../support/clients.js';
 import { freePort, freePorts } from '../support/ports.js';
@@ -92,9 +93,20 @@ async function put(bytes: Buffer, ...into: string[]): Promise<Digest> {
   const digest = digestOf(bytes);
   for (const name of into) {
     const store = locations.get(name)?.store;
-    const begun = await store?.begin({ digest });
-    const end = await store?.append(begun?.session ?? bytes, pieces(bytes), () => {});
-    await store?.commit(end?.session ?? bytes, digest);
+    if (!store) throw new Error(`no ${name}`);
+    const isStored = async () => {
+      try {
+        const begun = await store.begin({ digest });
+        const end = await store.append(begun.session, pieces(bytes), () => {});
+        await store.commit(end.session, digest);
+        return true;
+      } catch (error) {
+        // A node that is slow to answer on a crowded machine, or has just been woken.
+        if (isTransient(error)) return false;
+        throw error;
+      }
+    };
+    assert.ok(await until(isStored, 30_000), `${name} does not take a blob`);
     await metadata.blobs.record({ repository, digest, size: bytes.length, location: name, traceId: '' });
   }
   return digest;
@@ -194,7 +206,7 @@ test('two workers of a location share its copies, and make each of them once', a
   const signal = new ReplicationSignal(metadata.db, quiet);
   signal.notify();
   await signal.close();
-  assert.ok(await until(async () => (await arrived(digests, 'apstorage')) === 660, 30_000));
+  assert.ok(await until(async () => (await arrived(digests, 'apstorage')) === 660, 60_000));
   // A line is written after the copy is recorded.
   const linesOf = () => pair.map(worker => copiedLines(worker, 'apstorage'));
   assert.ok(await until(() => linesOf().flat().length >= 660, 10_000));
