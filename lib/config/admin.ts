@@ -10,11 +10,11 @@ import type { Address, GrpcConfig } from './config.js';
 import { readAuthorityAlone, readGrpc } from './grpc.js';
 import { Problems } from './problems.js';
 import { Reader } from './reader.js';
+import { KEYS } from './schema/schema.js';
 import { configFile, type Environment, readSettings } from './source.js';
-import { listenAddress, nodeAddresses, text } from './values.js';
 
 /** Where a worker listens if nothing is said: where the command looks, too. */
-export const DEFAULT_WORKER_LISTEN: Address = { host: '127.0.0.1', port: 7090 };
+const DEFAULT_WORKER_LISTEN: Address = KEYS.ENTREPOT_WORKER_LISTEN.absent;
 
 export interface AdminAccess {
   /**
@@ -37,7 +37,7 @@ export function loadAdminAccess(file: string | undefined, env: Environment): Adm
   const wanted = file !== undefined || Boolean(env.ENTREPOT_CONFIG) || existsSync(path);
   const problems = new Problems();
   const reader = new Reader(readSettings(wanted ? path : undefined, env, problems), problems);
-  const own = reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, undefined);
+  const own = reader.take('ENTREPOT_WORKER_LISTEN', undefined);
   const others = readAdminServers(reader);
   const token = readAdminToken(reader);
   const authority = token === undefined ? undefined : readAuthorityAlone(reader);
@@ -49,11 +49,11 @@ export function loadAdminAccess(file: string | undefined, env: Environment): Adm
 }
 
 export function readAdminServers(reader: Reader): readonly string[] {
-  return reader.take('ENTREPOT_ADMIN_SERVERS', nodeAddresses, []);
+  return reader.take('ENTREPOT_ADMIN_SERVERS');
 }
 
 function readAdminToken(reader: Reader): string | undefined {
-  return reader.take('ENTREPOT_ADMIN_TOKEN', text('2bb80d53…'), undefined);
+  return reader.take('ENTREPOT_ADMIN_TOKEN');
 }
 
 /** How a process on the same machine reaches what listens there. */

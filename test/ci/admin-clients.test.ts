@@ -1,10 +1,12 @@
 /** The Admin service on a running stack, by grpcurl and `buf curl`, by reflection alone: as docs/admin.md shows it. */
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
+import { operationsText } from '../../deploy/local/screen.js';
 import { digestOf } from '../../lib/oci/digest.js';
 import { attempt, type CommandEnd, run } from '../support/command.js';
+import { findCommand } from '../support/needs.js';
 import { ociClient } from '../support/oci-client.js';
 import { distFolder } from '../support/process.js';
 import { type Stack, startStack } from '../support/stack.js';
@@ -56,6 +58,20 @@ async function bufCurl(name: string, request: object = {}): Promise<Record<strin
 test('grpcurl finds the service, its calls and what they mean', async () => {
   const calls = (await run('grpcurl', [...plain, worker, 'list', 'entrepot.admin.v1.Admin'])).trim().split('\n');
   assert.ok(calls.length >= 15 && calls.includes('entrepot.admin.v1.Admin.BackfillReplication'), calls.join());
+});
+
+test('the lines that npm start prints work as they stand', async () => {
+  const lines = operationsText(worker)
+    .split('\n')
+    .filter(line => line.includes('grpcurl'));
+  const env = { PATH: [dirname(findCommand('grpcurl') ?? ''), process.env.PATH].join(delimiter) };
+  const ends: CommandEnd[] = [];
+  for (const line of lines) ends.push(await attempt('sh', ['-c', line], { env }));
+  const [backfill, watched, removal] = ends;
+  assert.match(backfill?.stdout ?? '', '"done": true', backfill?.stderr);
+  assert.match(watched?.stdout ?? '', '"inSync": true', watched?.stderr);
+  // All processes of this stack have the location among their default ones, and the dry run says so.
+  assert.match(removal?.stderr ?? '', 'must have every blob in eustorage');
 });
 
 const ways = { grpcurl, 'buf curl': bufCurl };

@@ -12,7 +12,7 @@ import type { Pair } from '../../cli/certificates/authority.js';
 import { StorageNode } from '../../lib/locations/node.js';
 import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
-import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import { readMessages } from '../../lib/rpc/stream.js';
@@ -65,7 +65,7 @@ async function start(folder: string) {
               }
             }),
           },
-          package: storagePackage,
+          proto: STORAGE_PROTO,
           callers: ['gateway'],
         },
       ],

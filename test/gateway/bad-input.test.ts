@@ -267,6 +267,7 @@ test('manifests that are none', async () => {
     ['another media type', '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"}'],
     ['deep', '['.repeat(200_000)],
     ['NUL in an annotation', '{"schemaVersion":2,"annotations":{"a":"\\u0000"}}'],
+    ['a name that is a megabyte long', JSON.stringify({ schemaVersion: 2, annotations: { ['a'.repeat(1e6)]: 1 } })],
     ['half of a pair in an annotation', '{"schemaVersion":2,"annotations":{"\\ud800":"a"}}'],
     [
       'layers of 2^64 bytes',
@@ -282,7 +283,8 @@ test('manifests that are none', async () => {
     const answer = await put('v1', body);
     assert.is(answer.status, 400, what);
     assert.is(codeOf(answer), 'MANIFEST_INVALID', what);
-    assert.ok(JSON.parse(answer.body.toString()).errors[0].message.length > 10);
+    const { length } = JSON.parse(answer.body.toString()).errors[0].message;
+    assert.ok(length > 10 && length < 1_000, `${what}: ${length} characters`);
   }
   assert.is((await put('v1', '{"schemaVersion":2}', 'not a media type')).status, 400);
 });
@@ -339,6 +341,14 @@ test('Pushing Manifests: one whose blobs are missing', async () => {
   assert.is(answer.status, 404);
   assert.is(codeOf(answer), 'MANIFEST_BLOB_UNKNOWN');
   for (const digest of [config, layer]) assert.match(answer.body.toString(), digest);
+  const lacking = Array.from({ length: 1_000 }, (_, size) => ({
+    ...image.layers[0],
+    digest: digestOf(someBytes(8)),
+    size,
+  }));
+  const [error] = JSON.parse((await put('v1', JSON.stringify({ ...image, layers: lacking }))).body.toString()).errors;
+  assert.match(error.message, /and 996 others/);
+  assert.is(error.detail.digests.length, 1_001);
 });
 
 test('a manifest that is too large; one just below is taken', async () => {

@@ -12,12 +12,7 @@ test.before(async () => {
   stack = await startStack({ through: url => database.through(url) });
 });
 
-/** How many round trips `work` makes. */
-async function during(work: () => Promise<unknown>): Promise<number> {
-  const before = database.trips;
-  await work();
-  return database.trips - before;
-}
+const during = (work: () => Promise<unknown>) => database.tripsOf(work);
 
 const indexType = 'application/vnd.oci.image.index.v1+json';
 

@@ -8,7 +8,7 @@ import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { fromServiceError, StatusError } from '../../lib/rpc/errors.js';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { CrossingStub, crossingPackage, StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { CROSSING_PROTO, CrossingStub, STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import type { FollowRequest__Output } from '../../proto/generated/entrepot/crossing/v1/FollowRequest.js';
@@ -48,13 +48,13 @@ async function start(security: Security, host = '127.0.0.1') {
         {
           definition: StorageStub.service,
           implementation: storage,
-          package: storagePackage,
+          proto: STORAGE_PROTO,
           callers: ['gateway', 'worker'],
         },
         {
           definition: CrossingStub.service,
           implementation: { Follow: follow },
-          package: crossingPackage,
+          proto: CROSSING_PROTO,
           callers: ['administrator'],
         },
       ],

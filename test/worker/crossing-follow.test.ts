@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { Crossing, type News, TICK_MS } from '../../worker/crossing/crossing.js';
 import { Ring, RingMemory } from '../../worker/crossing/ring.js';
 import { atEnd, suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('worker: followers of a crossing');
 const MiB = 1024 * 1024;
@@ -56,7 +57,7 @@ test('who falls behind waits until the blob is stored, and says meanwhile that i
     for await (const { kind } of crossing.follow({ offset: 0, limit: blob.length, patienceMs: 10_000 }, never))
       heard.push(kind);
   })();
-  await sleep(2 * TICK_MS);
+  assert.ok(await until(() => heard.length > 1, 20_000));
   crossing.settle({ kind: 'stored' });
   await late;
   assert.is(heard.at(-1), 'stored');
@@ -82,6 +83,7 @@ test('who would have to wait for longer than it likes is told at once', async ()
   pauseMs = 0;
   crossing.settle({ kind: 'failed' });
   await copying;
+  crossing.settle({ kind: 'failed' });
 });
 
 test('a source that is silent is not waited for with the whole patience', async () => {
