@@ -12,7 +12,7 @@ import { until } from '../support/wait.js';
 
 const test = suite('manifests in Redis', { needs: ['redis-server'] });
 /** Far more than a request needs, and far less than one that waits for Redis without a limit. */
-const NOTICEABLE_MS = 1_000;
+const NOTICEABLE_MS = 5_000;
 
 let stack: Stack;
 let redis: RedisServer;
