@@ -214,14 +214,13 @@ test('connections are renewed: calls never fail, a stream that lasts longer than
   const reading = readAll(renewed.client, 15);
   reading.catch(() => {});
   let calls = 0;
-  const stop = Date.now() + 1_200;
-  while (Date.now() < stop) {
+  const stop = Date.now() + 20_000;
+  while ((calls <= 50 || made() <= 5) && Date.now() < stop) {
     const { client } = renewed;
     await callUnary(client.describe.bind(client), {});
     calls++;
   }
-  assert.ok(calls > 50, `${calls}`);
-  assert.ok(made() > 5, `${made()} connections`);
+  assert.ok(calls > 50 && made() > 5, `${calls} calls over ${made()} connections`);
   assert.is(await reading, 15);
   await soon('the end of the old connections', async () => assert.ok(open() <= 2, `${open()} are open`));
 });
@@ -243,7 +242,8 @@ test('who follows a node’s health does so over one connection after the other,
   });
   atEnd(() => node.close());
   await soon('the node', async () => assert.ok(node.serves('read') && node.serves('write')));
-  for (let i = 0; i < 60; i++) {
+  const stop = Date.now() + 20_000;
+  for (let i = 0; i < 60 || (made() <= 2 && Date.now() < stop); i++) {
     assert.ok(node.serves('read') && node.serves('write'));
     await sleep(10);
   }

@@ -60,11 +60,11 @@ const part = ({ roster }: Enrolled) => roster.targets.find(target => target.name
 test("a location that is paused is nobody's target, until it is resumed", async () => {
   await using one = enrol(ALL);
   const workers = new Workers(m.db);
-  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage', 5_000));
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage', 20_000));
   await workers.setPaused('eustorage', true);
-  assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 5_000));
+  assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 20_000));
   await workers.setPaused('eustorage', false);
-  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 5_000));
+  assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 20_000));
 });
 
 test('limits are shared out, whole, and in force within 5 seconds', async () => {
