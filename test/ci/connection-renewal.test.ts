@@ -220,7 +220,8 @@ test('connections are renewed: calls never fail, a stream that lasts longer than
     await callUnary(client.describe.bind(client), {});
     calls++;
   }
-  assert.ok(calls > 50 && made() > 5, `${calls} calls over ${made()} connections`);
+  assert.ok(calls > 50, `${calls}`);
+  assert.ok(made() > 5, `${made()} connections`);
   assert.is(await reading, 15);
   await soon('the end of the old connections', async () => assert.ok(open() <= 2, `${open()} are open`));
 });
@@ -243,7 +244,7 @@ test('who follows a node’s health does so over one connection after the other,
   atEnd(() => node.close());
   await soon('the node', async () => assert.ok(node.serves('read') && node.serves('write')));
   const stop = Date.now() + 20_000;
-  for (let i = 0; i < 60 || (made() <= 2 && Date.now() < stop); i++) {
+  while (made() <= 5 && Date.now() < stop) {
     assert.ok(node.serves('read') && node.serves('write'));
     await sleep(10);
   }

@@ -14,6 +14,7 @@ export class DatabaseProxy {
   #target = { host: '', port: 0 };
   #port = 0;
   #trips = 0;
+  #meanwhile: (() => Promise<void>) | undefined;
 
   /** How many round trips `work` makes, without those beside it. Nothing else may be asked of the gateway meanwhile. */
   async tripsOf(work: () => Promise<unknown>): Promise<number> {
@@ -34,7 +35,7 @@ export class DatabaseProxy {
   /** Closes all connections and takes no new ones. */
   cut(): void {
     this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
+    this.loseConnections();
   }
 
   async mend(): Promise<void> {
@@ -42,6 +43,19 @@ export class DatabaseProxy {
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('the proxy does not listen');
     this.#port = address.port;
+  }
+
+  /** Closes all connections. */
+  loseConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /**
+   * The next answer of the server, which by then has committed, is lost with its connection. The client learns it when
+   * `meanwhile` is done.
+   */
+  loseNextAnswer(meanwhile: () => Promise<void>): void {
+    this.#meanwhile = meanwhile;
   }
 
   #connect(client: Socket): void {
@@ -60,7 +74,16 @@ export class DatabaseProxy {
       this.#trips += statements(piece).filter(text => !BESIDE_REQUESTS.some(each => each.test(text))).length;
       upstream.write(piece);
     });
-    upstream.on('data', piece => client.write(piece));
+    let lost = false;
+    upstream.on('data', piece => {
+      const meanwhile = this.#meanwhile;
+      if (!lost && meanwhile) {
+        lost = true;
+        this.#meanwhile = undefined;
+        meanwhile().finally(() => client.destroy());
+      }
+      if (!lost) client.write(piece);
+    });
   }
 }
 

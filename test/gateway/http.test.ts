@@ -8,9 +8,9 @@ import { oci } from '../../gateway/http/errors.js';
 import { sendStream } from '../../gateway/http/send.js';
 import { HttpServer } from '../../gateway/http/server.js';
 import { createLogger } from '../../lib/telemetry/log.js';
+import { soon } from '../contract/bytes.js';
 import { ociClient } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
-import { until } from '../support/wait.js';
 import { RawConnection } from './raw.js';
 
 const test = suite('gateway http');
@@ -64,7 +64,7 @@ test('what is not HTTP gets a clean answer', async () => {
         await connection.closed;
       }
     },
-    { headersTimeoutMs: 300 },
+    { headersTimeoutMs: 1_500 },
   );
 });
 
@@ -100,14 +100,14 @@ test('a silent client is ended, also in the middle of its body; one that moves b
       silent.head('PUT /x HTTP/1.1', 'Host: x', 'Content-Length: 5');
       await silent.write('ab');
       await silent.closed;
-      assert.ok(Date.now() - began >= 1_450, 'not ended too early');
+      assert.ok(Date.now() - began >= 1_400, 'not ended too early');
       assert.is(silent.pending.length, 0);
 
       const slow = await RawConnection.open(port);
       slow.head('PUT /x HTTP/1.1', 'Host: x', 'Content-Length: 8');
       // Longer together than a client may be silent.
       for (const letter of 'slow but') {
-        await sleep(250);
+        await sleep(300);
         await slow.write(letter);
       }
       assert.is((await slow.answer()).status, 200);
@@ -130,7 +130,7 @@ test('a client that waits for us is not silent', async () => {
       assert.is(answer.body.toString(), 'at last');
       client.close();
     },
-    { idleTimeoutMs: 1_000 },
+    { idleTimeoutMs: 800 },
   );
 });
 
@@ -150,8 +150,7 @@ test('a reader that stops reading is ended; one that reads slowly gets all of it
       const stopped = await RawConnection.open(port);
       stopped.socket.pause();
       stopped.head('GET /x HTTP/1.1', 'Host: x');
-      assert.ok(await until(() => outcomes.length > 0, 20_000));
-      assert.equal(outcomes, ['gone']);
+      await soon('it is ended', async () => assert.equal(outcomes, ['gone']));
       stopped.close();
 
       const slow = await RawConnection.open(port);
@@ -284,10 +283,10 @@ test('a body that is cut short is never taken for whole', async () => {
         const connection = await RawConnection.open(port);
         connection.head('PUT /x HTTP/1.1', 'Host: x', framing);
         await connection.write(framing.includes('chunked') ? '5\r\nhello\r\n' : 'hello');
-        assert.ok(await until(() => ends.length === 1, 20_000), framing);
+        await soon('the piece', async () => assert.equal(ends, ['piece']));
         connection.socket.end();
-        assert.ok(await until(() => ends.length === 2, 20_000), framing);
-        assert.equal(ends, ['piece', 'ClientGone'], framing);
+        await connection.closed;
+        await soon(framing, async () => assert.equal(ends, ['piece', 'ClientGone']));
       }
     },
   );
@@ -381,7 +380,7 @@ test('draining: who does not finish in time is cut', async () => {
       await sleep(50);
       const began = Date.now();
       await server.stop(1_000);
-      assert.ok(Date.now() - began < 15_000, 'it would be silent for a minute');
+      assert.ok(Date.now() - began < 10_000);
       await stuck.closed;
     },
   );

@@ -171,13 +171,14 @@ test('Mounting a blob: from one repository or from any; what cannot be mounted b
   }
 });
 
-/** Waits until some request writes to the upload, or until none does. */
-async function written(location: string, byAnybody: boolean): Promise<void> {
-  const [, uuid] = /uploads\/([^?]+)/.exec(location) ?? [];
-  const statement = 'select writer is not null as now from blobupload where uuid = $1';
-  const is = async () => (await stack.sql(statement, [uuid]))[0]?.now === byAnybody;
-  assert.ok(await until(is, 20_000), byAnybody ? 'nobody writes' : 'somebody writes still');
-}
+/** Whether a request writes to an upload of this repository now. */
+const isBeingWritten = async (repository: string) => {
+  const writers = await stack.sql(
+    'select 1 from blobupload b join repository r on r.id = b.repository_id where r.name = $1 and b.writer is not null',
+    [repository],
+  );
+  return writers.length > 0;
+};
 
 test('a client that goes away in the middle of a PATCH goes on where its bytes ended', async () => {
   const bytes = someBytes(2_000_000);
@@ -185,14 +186,14 @@ test('a client that goes away in the middle of a PATCH goes on where its bytes e
   const connection = await RawConnection.open(stack.port);
   connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', `Content-Length: ${bytes.length}`);
   await connection.write(bytes.subarray(0, 1_200_000));
-  await written(location, true);
+  assert.ok(await until(() => isBeingWritten('resume'), 20_000));
   const busy = await stack.client.request('PATCH', location, { body: 'x' });
   assert.is(busy.status, 409);
   assert.is(codeOf(busy), 'BLOB_UPLOAD_INVALID');
   assert.ok(Number(busy.headers['retry-after']) > 0);
   connection.close();
 
-  await written(location, false);
+  assert.ok(await until(async () => !(await isBeingWritten('resume')), 20_000));
   const status = await stack.client.request('GET', location);
   const have = Number(status.headers.range?.split('-')[1]) + 1;
   assert.ok(have > 1 && have <= 1_200_000, `${have}`);
@@ -212,7 +213,7 @@ test('Cancel a blob upload: that stops the one who writes', async () => {
   const connection = await RawConnection.open(stack.port);
   connection.head(`PATCH ${location} HTTP/1.1`, 'Host: x', 'Content-Length: 1000000');
   await connection.write(someBytes(100_000));
-  await written(location, true);
+  assert.ok(await until(() => isBeingWritten('stop'), 20_000));
   assert.is((await stack.client.request('DELETE', location)).status, 204);
   const answer = await connection.answer();
   assert.is(answer.status, 409);
