@@ -11,6 +11,7 @@ import { reasonOf } from '../output/reason.js';
 import type { Screen } from '../output/screen.js';
 import { Admin, type AdminOptions } from './admin.js';
 import { textOf } from './command.js';
+import { dialOf } from './dial.js';
 import { Workers } from './workers.js';
 
 interface SessionOptions {
@@ -31,7 +32,7 @@ export async function withAdmin(
   const security = Security.open(access.grpc, pino({ level: 'silent' }));
   const interruption = new Interruption(ended);
   const { signal } = interruption;
-  const workers = new Workers({ access, security, signal });
+  const workers = new Workers({ access, dial: dialOf(access, security), signal });
   try {
     const first = await workers.next();
     const context = { token: access.token, signal };

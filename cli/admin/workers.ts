@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AdminAccess } from '../../lib/config/admin.js';
-import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { StatusError } from '../../lib/rpc/errors.js';
 import { askServing } from '../../lib/rpc/health.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
-import type { Security } from '../../lib/rpc/security.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { EXIT, Failure } from '../exit.js';
 import { reasonOf } from '../output/reason.js';
+import type { Dial } from './dial.js';
 
 /** How long a worker may take to say that it is there. */
 const ANSWER_MS = 3_000;
@@ -26,7 +26,7 @@ export interface Worker {
 
 export interface WorkersOptions {
   readonly access: AdminAccess;
-  readonly security: Security;
+  readonly dial: Dial;
   readonly signal: AbortSignal;
 }
 
@@ -49,7 +49,7 @@ export class Workers {
     const failures: string[] = [];
     for (const address of this.#inTurn()) {
       const found = await this.#ask(address).catch(error => {
-        if (signal.aborted) throw error;
+        if (signal.aborted || isRefusal(error)) throw error;
         failures.push(`  ${address}: ${reasonOf(error)}`);
       });
       if (found === undefined) continue;
@@ -71,8 +71,8 @@ export class Workers {
   }
 
   async #ask(address: string): Promise<Worker> {
-    const { access, security, signal } = this.#options;
-    const client: AdminClient = new AdminStub(...security.dial(address, 'worker', channelOptions(NEAR_WINDOW)));
+    const { access, dial, signal } = this.#options;
+    const client: AdminClient = new AdminStub(...dial(address));
     try {
       if (await askServing(client, '', ANSWER_MS, { token: access.token, signal })) return { client, address };
       throw new Error('is shutting down');
@@ -81,6 +81,11 @@ export class Workers {
       throw error;
     }
   }
+}
+
+/** Whether a worker has answered, and does not let us in. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof StatusError && (error.status === 'PERMISSION_DENIED' || error.status === 'UNAUTHENTICATED');
 }
 
 /** How long is borne that no worker goes on with a call; and the waits between the tries, each longer than the last. */
