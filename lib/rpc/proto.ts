@@ -8,13 +8,18 @@ import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-load
 import type { ProtoGrpcType as AdminProto } from '../../proto/generated/admin.js';
 import type { ProtoGrpcType as CrossingProto } from '../../proto/generated/crossing.js';
 import type { ProtoGrpcType as StorageProto } from '../../proto/generated/storage.js';
+import { withFrames } from './frames.js';
 
 const ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 
 const OPTIONS: Options = { longs: Number, enums: String, defaults: true, oneofs: true, includeDirs: [ROOT] };
 
 /** The definitions of storage.proto, also for server reflection. */
-export const storagePackage: PackageDefinition = loadSync('entrepot/storage/v1/storage.proto', OPTIONS);
+export const storagePackage: PackageDefinition = withFrames(
+  loadSync('entrepot/storage/v1/storage.proto', OPTIONS),
+  'entrepot.storage.v1.Storage',
+  { ReadBlob: { response: { size: 1, data: 2 } }, AppendUpload: { request: { data: 2, oneof: 'part' } } },
+);
 
 const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProto).entrepot.storage.v1;
 
@@ -22,7 +27,11 @@ const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProt
 export const StorageStub = storage.Storage;
 
 /** The definitions of crossing.proto. */
-export const crossingPackage: PackageDefinition = loadSync('entrepot/crossing/v1/crossing.proto', OPTIONS);
+export const crossingPackage: PackageDefinition = withFrames(
+  loadSync('entrepot/crossing/v1/crossing.proto', OPTIONS),
+  'entrepot.crossing.v1.Crossing',
+  { Follow: { response: { data: 1, oneof: 'event' } } },
+);
 
 const crossing = (loadPackageDefinition(crossingPackage) as unknown as CrossingProto).entrepot.crossing.v1;
 
