@@ -73,7 +73,10 @@ bench('what a byte costs', async () => {
     'write, near': () => write(target, noise, digest),
     'striped read, far': async () => {
       const read = stripedRead(far, digest);
-      for await (const piece of read.bytes()) read.kept((received += piece.length));
+      for await (const piece of read.bytes()) {
+        received += piece.length;
+        read.kept(received);
+      }
     },
     'copy from afar': async () => {
       const read = stripedRead(far, digest);
@@ -141,7 +144,16 @@ function at(locations: Locations, name: string): Location {
 
 function stripedRead(locations: Locations, digest: Digest): StripedRead {
   const { readAhead: budget } = locations;
-  return new StripedRead({ locations, digest, size, from: 0, holders: ['usstorage'], context: {}, budget, transient: true });
+  return new StripedRead({
+    locations,
+    digest,
+    size,
+    from: 0,
+    holders: ['usstorage'],
+    context: {},
+    budget,
+    transient: true,
+  });
 }
 
 async function write({ store }: Location, noise: readonly Buffer[], digest: Digest): Promise<void> {
@@ -195,7 +207,6 @@ async function cpuSeconds({ pid }: Node): Promise<number> {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
-
 
 function row([name = '', ...cells]: readonly string[]): string {
   return name.padEnd(22) + cells.map(cell => cell.padStart(14)).join('');
