@@ -24,7 +24,7 @@ const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
  * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms. This is
  * the most; how many it is depends on what the link carries.
  */
-const STRIPES_IN_FLIGHT = 32;
+const STRIPES_IN_FLIGHT = 16;
 
 /** As many at first; near sources need no more, since there one connection is as fast as the machine. */
 const STRIPES_AT_FIRST = 4;

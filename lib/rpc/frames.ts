@@ -15,7 +15,7 @@ import type { PackageDefinition } from '@grpc/proto-loader';
 interface Form {
   /** The number of the `bytes` field, at most 15. */
   readonly data: number;
-  /** The number of the field before it that is written if it is not 0, at most 15; its name is `size`. */
+  /** The number of the field `size` before it, if there is one, at most 15. */
   readonly size?: number;
   /** The oneof that the bytes are one case of. */
   readonly oneof?: string;
@@ -89,15 +89,14 @@ class Frame {
 
 /** Writes messages of this form. */
 export function frameWriter(form: Form, otherwise: Serialize): Serialize {
-  const names = form.size === undefined ? 1 : 2;
+  const known = ['data', form.oneof ?? '', form.size === undefined ? '' : 'size'];
   return message => {
-    const { data, size = 0 } = message;
-    if (!Buffer.isBuffer(data) || data.length < LEAST_BYTES || !isCount(size)) return otherwise(message);
-    const { [form.oneof ?? '']: _, ...rest } = message;
-    if (Object.keys(rest).length > names || (form.size === undefined && 'size' in rest)) return otherwise(message);
+    const { data, size } = message;
+    const isPlain = Buffer.isBuffer(data) && data.length >= LEAST_BYTES && (size === undefined || isCount(size));
+    if (!isPlain || !Object.keys(message).every(key => known.includes(key))) return otherwise(message);
     const head = Buffer.allocUnsafe(MOST_HEAD_BYTES);
     let at = 0;
-    if (form.size !== undefined && size > 0) {
+    if (form.size !== undefined && size !== undefined) {
       head[at++] = (form.size << 3) | VARINT;
       at = writeVarint(head, at, size);
     }
@@ -139,7 +138,7 @@ function writeVarint(target: Buffer, start: number, value: number): number {
   return at;
 }
 
-/** The number at `start`, and where it ends; undefined if it is not in its shortest form, or more than 2^53 - 1. */
+/** The number at `start`, and where it ends; undefined if it is cut off, or more than 2^53 - 1. */
 function readVarint(bytes: Buffer, start: number): [value: number, end: number] | undefined {
   let value = 0;
   let unit = 1;
