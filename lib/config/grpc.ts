@@ -65,7 +65,7 @@ function readPaths(reader: Reader): CertificatePaths | undefined {
  */
 export function readAuthorityAlone(reader: Reader): string | undefined {
   if (reader.raw(PATHS.cert) || reader.raw(PATHS.key)) return undefined;
-  return reader.take(PATHS.ca, text('/conf/stack/grpc/ca'), undefined);
+  return reader.take(PATHS.ca);
 }
 
 function readTokens(reader: Reader): AdminToken[] {
