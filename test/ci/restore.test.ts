@@ -147,7 +147,7 @@ test('an older database, newer stores', async () => {
   for (const part of withDatabase) await stack.kill(part);
   await timePasses();
   await inServer('drop database entrepot with (force)', 'create database entrepot');
-  await run('pg_restore', ['--exit-on-error', `--dbname=${urlOf('entrepot')}`, dump]);
+  await run('pg_restore', ['--exit-on-error', '--no-owner', `--dbname=${urlOf('entrepot')}`, dump]);
   await migrate(urlOf('entrepot'), quiet);
   for (const kind of ['worker', 'gateway']) {
     await Promise.all(withDatabase.filter(part => part.startsWith(kind)).map(part => stack.start(part)));
