@@ -1,11 +1,11 @@
 /** The locations as a process sees them: where their nodes are, in which order they are preferred, where blobs must be. */
-import { z } from 'zod';
 import type { LocationConfig, OwnedLocation, Role } from './config.js';
-import { type Key, mostSimilar, PREFERENCE_VARIABLE } from './keys.js';
+import { mostSimilar, PREFERENCE_VARIABLE } from './keys.js';
 import type { Reader } from './reader.js';
+import type { Key } from './schema/schema.js';
 import type { Environment } from './source.js';
 import { checkStorage, readLocationNames, readOwnedLocation } from './storage.js';
-import { names, nodeAddress, splitNames } from './values.js';
+import { splitNames } from './values.js';
 
 /** The part of the configuration that is about locations. */
 export interface Locations {
@@ -15,20 +15,6 @@ export interface Locations {
   readonly workerLocations: readonly string[];
   readonly owned: OwnedLocation | undefined;
 }
-
-const nodesSchema = z.record(
-  z.string(),
-  z.strictObject(
-    { nodes: z.array(nodeAddress, { error: 'must be a list of host:port' }) },
-    {
-      error: issue =>
-        issue.code === 'unrecognized_keys'
-          ? `has an unknown field ${issue.keys.join(', ')}; only nodes is known`
-          : 'must be {nodes: [host:port, …]}',
-    },
-  ),
-  { error: 'must be a mapping of locations, for example {usstorage: {nodes: [10.0.0.5:7070]}}' },
-);
 
 /** Reads everything about locations. */
 export function readLocations(reader: Reader, role: Role, env: Environment): Locations {
@@ -52,7 +38,7 @@ export function readLocations(reader: Reader, role: Role, env: Environment): Loc
 
 function readNodes(reader: Reader, all: readonly string[], role: Role): LocationConfig[] {
   const key = 'ENTREPOT_LOCATIONS';
-  const given = new Map(Object.entries(reader.take(key, nodesSchema, {})));
+  const given = new Map(Object.entries(reader.take(key)));
   for (const name of given.keys()) checkName(reader, key, name, all, [name]);
   checkSharedNodes(reader, given);
 
@@ -102,9 +88,15 @@ function readPreference(reader: Reader, all: readonly string[], env: Environment
   return [...new Set(known)];
 }
 
+/** The keys whose value is a list of locations. */
+type NamesKey = Extract<
+  Key,
+  'DISTRIBUTED_STORAGE_PREFERENCE' | 'DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS' | 'ENTREPOT_WORKER_LOCATIONS'
+>;
+
 /** The names of a list that are known, each once; the others are noted. Empty if the key is absent. */
-function readNames(reader: Reader, key: Key, all: readonly string[]): readonly string[] {
-  const list = reader.take(key, names, []);
+function readNames(reader: Reader, key: NamesKey, all: readonly string[]): readonly string[] {
+  const list = reader.take(key);
   return [...new Set(list.filter((name, index) => checkName(reader, key, name, all, [index])))];
 }
 

@@ -63,7 +63,7 @@ async function everythingIsPrompt(): Promise<void> {
 async function isShared(): Promise<boolean> {
   const digest = await pushNew(us);
   // The gateway that pushed does not wait until Redis has it.
-  if (!(await until(() => holds(digest), 2_000))) return false;
+  if (!(await until(() => holds(digest), 20_000))) return false;
   // Counted from here: `holds` is a hit too. The two gateways find Redis again at different times.
   const before = await hits();
   assert.is((await eu.pullManifest('cached', digest)).digest, digest);
@@ -94,7 +94,7 @@ test('once it is there, it is used', async () => {
 
 test('what one gateway pushed, another takes from Redis, and asks once', async () => {
   const digest = await pushNew(us);
-  assert.ok(await until(() => holds(digest), 2_000));
+  assert.ok(await until(() => holds(digest), 20_000));
   const before = await hits();
   const first = await eu.pullManifest('cached', digest);
   assert.is(await hits(), before + 1);
@@ -105,23 +105,23 @@ test('what one gateway pushed, another takes from Redis, and asks once', async (
 
 test('what one gateway pulled from the database, another takes from Redis', async () => {
   const digest = await pushNew(us, 'again');
-  assert.ok(await until(() => holds(digest), 2_000));
+  assert.ok(await until(() => holds(digest), 20_000));
   await onRedis(client => client.flushall());
   assert.is((await eu.pullManifest('cached', 'again')).digest, digest);
-  assert.ok(await until(() => holds(digest), 2_000));
+  assert.ok(await until(() => holds(digest), 20_000));
 });
 
 test('wrong bytes in Redis are never served', async () => {
   for (const poison of [Buffer.from('{"schemaVersion":2}'), Buffer.alloc(0), randomBytes(100_000)]) {
     const digest = await pushNew(us, 'poisoned');
-    assert.ok(await until(() => holds(digest), 2_000));
+    assert.ok(await until(() => holds(digest), 20_000));
     await onRedis(client => client.set(keyOf(digest), poison));
     assert.is((await eu.pullManifest('cached', digest)).digest, digest);
     const { bytes } = await eu.pullManifest('cached', 'poisoned');
     assert.is(JSON.parse(bytes.toString()).mediaType, imageIndexType);
   }
   const digest = await pushNew(us);
-  assert.ok(await until(() => holds(digest), 2_000));
+  assert.ok(await until(() => holds(digest), 20_000));
   await onRedis(async client => {
     await client.del(keyOf(digest));
     await client.lpush(keyOf(digest), 'not even a text');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Client, credentials, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import type { RemoteStore } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { checkHealth } from '../../lib/rpc/health.js';
@@ -13,6 +13,7 @@ import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import { finished, pattern, pieces, rejects, soon } from '../contract/bytes.js';
 import { memoryOf, openFilesOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { type StorageProxy, startProxy } from './start.js';
@@ -24,7 +25,7 @@ const NAMES = ['entrepot.storage.read', 'entrepot.storage.write'] as const;
 function connect(proxy: StorageProxy) {
   const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   atEnd(() => stub.close());
-  return { stub, store: new RemoteStore(routeTo(stub)) };
+  return { stub, store: storeAt(stub) };
 }
 
 async function put(store: RemoteStore, data: Buffer): Promise<Digest> {

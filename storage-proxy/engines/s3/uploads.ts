@@ -158,7 +158,8 @@ export class Uploads {
     try {
       await make(this.#settings);
     } catch (error) {
-      // Some stores can copy, but not what they have encrypted: then the bytes pass through here.
+      // Some stores can copy, but not what they have encrypted, or what another session has written: then the bytes pass
+      // through here.
       if (!(error instanceof NotImplemented) || !this.#settings.serverSideCopy) throw error;
       await make({ ...this.#settings, serverSideCopy: false });
     }
