@@ -100,6 +100,7 @@ function readConfig(
     adminServers: readAdminServers(reader),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
     healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
+    shutdownDelaySeconds: reader.take('ENTREPOT_SHUTDOWN_DELAY_SECONDS', wholeNumber(0, 30), 5),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   };
