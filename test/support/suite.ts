@@ -20,7 +20,7 @@ export type TestFunction = (context: TestContext) => unknown;
 export type HookFunction = () => unknown;
 
 export interface TestOptions {
-  /** Default: the suite's, or else 30 s. */
+  /** Default: the suite's, or else 60 s. */
   readonly timeoutMs?: number;
   /** Outside programs (needs.ts) without which the test is skipped. */
   readonly needs?: readonly string[];
@@ -46,7 +46,7 @@ export interface Suite {
   run(): void;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 60_000;
 /** How long a process may live on after its last test before that counts as something left open. */
 const AFTERLIFE_MS = 5_000;
 
