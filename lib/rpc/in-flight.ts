@@ -12,8 +12,14 @@ import { fail, toServiceError } from './errors.js';
 const LOOK_MS = 20;
 
 export class CallsInFlight {
+  readonly #onChange: (count: number) => void;
   #count = 0;
   #draining = false;
+
+  /** `onChange` hears how many there are, whenever that changes. */
+  constructor(onChange: (count: number) => void = () => {}) {
+    this.#onChange = onChange;
+  }
 
   /** Counts the calls of these methods, and, once the server is ending, sends new ones elsewhere. */
   interceptor(paths: ReadonlySet<string>): ServerInterceptor {
@@ -21,7 +27,7 @@ export class CallsInFlight {
       if (!paths.has(path)) return new ServerInterceptingCall(call);
       let counted = false;
       const over = () => {
-        if (counted) this.#count--;
+        if (counted) this.#add(-1);
         counted = false;
       };
       return new ServerInterceptingCall(call, {
@@ -30,7 +36,7 @@ export class CallsInFlight {
             .withOnReceiveMetadata((metadata, pass) => {
               if (this.#draining) return call.sendStatus(toServiceError(fail.draining()));
               counted = true;
-              this.#count++;
+              this.#add(1);
               pass(metadata);
             })
             .withOnCancel(over)
@@ -50,5 +56,10 @@ export class CallsInFlight {
     this.#draining = true;
     const deadline = performance.now() + mostMs;
     while (this.#count > 0 && performance.now() < deadline) await sleep(LOOK_MS);
+  }
+
+  #add(change: number): void {
+    this.#count += change;
+    this.#onChange(this.#count);
   }
 }
