@@ -28,7 +28,7 @@ export interface OwnedLocation {
   readonly name: string;
   /** Quay's driver name, for example `LocalStorage`. */
   readonly driver: string;
-  /** The driver's arguments as they stand in the file; each engine validates its own. Holds credentials: never log it. */
+  /** The driver's arguments as they stand in the file, checked (engines/engines.ts). Holds credentials: never log it. */
   readonly arguments: Readonly<Record<string, unknown>>;
 }
 
@@ -178,6 +178,8 @@ export interface Config {
   readonly owned: OwnedLocation | undefined;
   /** `ENTREPOT_HEALTH_REQUIRES_STORAGE`: /health/endtoend is 503 while the region's own location is down. */
   readonly healthRequiresStorage: boolean;
+  /** `ENTREPOT_SHUTDOWN_DELAY_SECONDS`: for so long a process that is told to end still takes new requests. */
+  readonly shutdownDelaySeconds: number;
   /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
