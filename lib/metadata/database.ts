@@ -67,7 +67,7 @@ export class Database {
   #pool: Promise<pg.Pool> | undefined;
   /** What `#pool` resolved to. */
   #current: pg.Pool | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(config: DatabaseConfig, log: Logger) {
     this.#config = config;
@@ -86,7 +86,7 @@ export class Database {
       if (codeOf(error) === CLOSED)
         throw new LocationClosed(error instanceof Error ? error.message : '', { cause: error });
       if (!isUnavailable(error)) throw error;
-      if (this.#closed || !(options.repeatable || wasUndone(error)))
+      if (this.#closing || !(options.repeatable || wasUndone(error)))
         throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
     }
     try {
@@ -103,8 +103,13 @@ export class Database {
     return { busy: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Resolves when its connections are closed; may be called more than once. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     const pool = await this.#pool?.catch(() => undefined);
     await pool?.end();
   }

@@ -11,7 +11,6 @@ import { createLogger } from '../../lib/telemetry/log.js';
 import { soon } from '../contract/bytes.js';
 import { ociClient } from '../support/oci-client.js';
 import { suite } from '../support/suite.js';
-import { until } from '../support/wait.js';
 import { RawConnection } from './raw.js';
 
 const test = suite('gateway http');

@@ -153,4 +153,14 @@ test('a connection that the server ended is replaced for a statement that may ru
   }
 });
 
+test('it may be closed more than once, whether it ever was connected or not', async () => {
+  const { url } = await freshDatabase();
+  for (const connected of [true, false]) {
+    const db = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
+    if (connected) await db.query('select 1');
+    await Promise.all([db.close(), db.close()]);
+    await db.close();
+  }
+});
+
 test.run();

@@ -35,7 +35,7 @@ async function put(store: RemoteStore, data: Buffer): Promise<Digest> {
   return digest;
 }
 
-const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealth(proxy.address, name, 1_000)));
+const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealth(proxy.address, name, 10_000)));
 
 test('a node says who it is, by description, health and reflection', async () => {
   const proxy = await startProxy({ folder: await temporaryFolder() });
@@ -45,7 +45,7 @@ test('a node says who it is, by description, health and reflection', async () =>
   assert.match(locationId, /^[0-9a-f-]{36}$/);
   assert.match(version, /^\d+\.\d+\.\d+/);
   assert.equal(await health(proxy), [true, true]);
-  assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 1_000));
+  assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 10_000));
   assert.equal(await reflect(proxy.address), ['entrepot.storage.v1.Storage', 'grpc.health.v1.Health']);
   await proxy.stop();
   const { code } = await proxy.exited;
@@ -102,7 +102,7 @@ test('on SIGTERM a running read and a running append finish, and nothing new beg
   const offsets: number[] = [];
   for await (const { offset } of readMessages<{ offset: number }>(call)) offsets.push(offset);
   assert.is(offsets.at(-1), 200, 'the append was complete');
-  assert.is((await finished(proxy.exited, 3_000)).code, 0, proxy.log());
+  assert.is((await finished(proxy.exited, 15_000)).code, 0, proxy.log());
 });
 
 test('readers that pause cost little memory, each', async () => {

@@ -27,13 +27,14 @@ test('a change is queued at the start, and when it is told of another', async ()
   const digest = await pushed(m, newRepository());
   await m.places.setDefaults(['usstorage', 'apstorage'], true);
   let told = 0;
-  const requeuing = new Requeuing({ requeue: m.requeue, replicate: true, onQueued: () => told++, log: quiet });
+  const onQueued = () => told++;
+  const requeuing = new Requeuing({ requeue: m.requeue, replicate: true, onQueued, pollMs: 600_000, log: quiet });
   try {
     assert.ok(await until(async () => (await queued(m, digest)).join() === 'apstorage', 20_000));
     assert.ok(told > 0);
     await m.places.setDefaults(['usstorage', 'eustorage'], true);
     requeuing.wake();
-    assert.ok(await until(async () => (await queued(m, digest)).join() === 'eustorage', 4_000));
+    assert.ok(await until(async () => (await queued(m, digest)).join() === 'eustorage', 20_000));
   } finally {
     await requeuing.close();
   }

@@ -27,17 +27,18 @@ export function watchHandlers({ make, db, settings }: AdminParts): Pick<AdminHan
   const names = new Names(db);
   return {
     WatchReplication: make.serverStream<WatchReplicationRequest__Output, WatchReplicationResponse>(
-      async ({ goal, location, intervalMs }, send, { signal }) => {
+      async ({ goal, location, intervalMs, upTo: earlier }, send, { signal }) => {
         const interval = asLimit('interval_ms', intervalMs) ?? DEFAULT_INTERVAL_MS;
         const poll = Math.min(Math.max(interval, POLL_MS.least), POLL_MS.most);
-        const upTo = asChoice('goal', goal, GOALS) === 'empty' ? undefined : await watch.newest();
+        const given = asLimit('up_to', earlier);
+        const upTo = asChoice('goal', goal, GOALS) === 'empty' ? undefined : (given ?? (await watch.newest()));
         let saidAt = Number.NEGATIVE_INFINITY;
         while (true) {
           signal.throwIfAborted();
           const askedAt = performance.now();
           const open = await watch.open(upTo, await locationNamed(names, location));
           const answeredAt = performance.now();
-          const message = { locations: [...open.locations], openChanges: open.changes };
+          const message = { locations: [...open.locations], openChanges: open.changes, upTo: upTo ?? 0 };
           if (isInSync(open)) return send({ ...message, inSync: true });
           // Nothing is copied: it would never end.
           if (!settings.replicate) throw fail.replicationOff();

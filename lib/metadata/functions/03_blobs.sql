@@ -64,6 +64,8 @@ declare
   size bigint;
   repo integer;
 begin
+  -- What is there is asked once nobody can take it away any more.
+  perform from imagestorage where content_checksum = p_digest for key share;
   select s.id, s.image_size into blob, size from imagestorage s
    where s.content_checksum = p_digest
      and exists (select from imagestorageplacement p where p.storage_id = s.id)
@@ -74,8 +76,7 @@ begin
                           or exists (select from unnest(p_prefixes) prefix
                                       where starts_with(u.username || '/' || r.name, prefix))))
           -- What was taken over from a store is nobody's yet: it is for those who may pull everything.
-          or ('' = any (p_prefixes) and exists (select from adoptedblob a where a.storage_id = s.id)))
-     for key share of s;
+          or ('' = any (p_prefixes) and exists (select from adoptedblob a where a.storage_id = s.id)));
   if not found then
     return null;
   end if;

@@ -144,11 +144,12 @@ begin
   short := '[]';
   select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
    where u.username = p_namespace and r.name = p_name;
-  -- Locked in one order by everybody, and against deletion until this transaction has linked them.
-  select coalesce(array_agg(locked.id), '{}') into blobs from (
-    select s.id from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
-     where s.content_checksum = any (p_blobs) order by s.content_checksum for key share of s
-  ) locked;
+  -- Locked in one order by everybody, and against deletion until this transaction has linked them. What the repository has
+  -- of them is asked afterwards: whoever held the locks may have taken some away.
+  perform from imagestorage where content_checksum = any (p_blobs) order by content_checksum for key share;
+  select coalesce(array_agg(s.id), '{}') into blobs
+    from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
+   where s.content_checksum = any (p_blobs);
   if cardinality(blobs) < cardinality(p_blobs) then
     select array_agg(wanted.digest order by wanted.digest) into missing from unnest(p_blobs) wanted (digest)
      where not exists (select from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
