@@ -7,7 +7,7 @@ import { SWIFT_NEEDS, startSwift } from '../stores/swift.js';
 import { atEnd, suite } from '../support/suite.js';
 import { doEverything, refused } from './rights.js';
 
-const test = suite('Swift: least rights', { needs: SWIFT_NEEDS, timeoutMs: 120_000 });
+const test = suite('Swift: least rights', { needs: SWIFT_NEEDS, timeoutMs: 240_000, fileTimeoutMs: 300_000 });
 
 test('a user who owns nothing, let into the bucket and its segments: enough, and nothing else', async () => {
   const server = await startSwift();
