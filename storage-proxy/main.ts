@@ -40,10 +40,10 @@ async function start(config: Config, log: Logger): Promise<Running> {
   sweep.start();
 
   return {
-    async stop(graceMs) {
+    async stop(graceMs, farewellMs) {
       canary.stop();
       sweep.stop();
-      await server.stop(graceMs);
+      await server.stop(graceMs, farewellMs);
       await metricsListener?.close();
       await security.close();
     },

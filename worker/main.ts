@@ -139,15 +139,21 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   if (!config.replication) log.warn('FEATURE_STORAGE_REPLICATION is false: nothing is copied');
 
   return {
-    async stop(graceMs) {
+    async stop(graceMs, farewellMs) {
       ending.abort();
-      await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([
+        listener.close(),
+        expiry.close(),
+        asking.close(),
+        // Others may have its share of the copies while it still answers.
+        replicator.stop().then(() => roster.close()),
+        server.stop(graceMs, farewellMs),
+      ]);
       crossings.close();
       await Promise.all([
         requeuing.close(),
         sweep.close(),
         publisher?.close(),
-        roster.close(),
         presence.close(),
         counts.close(),
         calls.close(),

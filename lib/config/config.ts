@@ -178,6 +178,8 @@ export interface Config {
   readonly owned: OwnedLocation | undefined;
   /** `ENTREPOT_HEALTH_REQUIRES_STORAGE`: /health/endtoend is 503 while the region's own location is down. */
   readonly healthRequiresStorage: boolean;
+  /** `ENTREPOT_SHUTDOWN_DELAY_SECONDS`: for so long a process that is told to end still takes new requests. */
+  readonly shutdownDelaySeconds: number;
   /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */

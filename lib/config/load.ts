@@ -88,6 +88,7 @@ function readConfig(
     adminServers: readAdminServers(reader),
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY'),
     healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE'),
+    shutdownDelaySeconds: reader.take('ENTREPOT_SHUTDOWN_DELAY_SECONDS'),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN'),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL'),
   };

@@ -55,10 +55,10 @@ export interface RunningServer {
   /** Says whether `name` can be used now. */
   setHealth(name: string, serving: boolean): void;
   /**
-   * Ends in order: health says NOT_SERVING, new calls go elsewhere, those in flight have `graceMs` to finish, then
-   * they are cut off.
+   * Ends in order: health says NOT_SERVING, which sends new calls elsewhere. Those that come all the same are taken for
+   * `farewellMs`, and while earlier ones run; these have `graceMs` to finish, then they are cut off.
    */
-  stop(graceMs: number): Promise<void>;
+  stop(graceMs: number, farewellMs?: number): Promise<void>;
 }
 
 /** Starts a server. Rejects, naming the address, if it cannot listen there. */
@@ -97,14 +97,19 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
   const port = await bind(server, listen, security.serverCredentials(listen.host, tokens));
   widenConnections(server, SERVER_WINDOW);
 
+  let ending = false;
   return {
     address: { host: listen.host, port },
-    setHealth: (name, serving) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING'),
-    async stop(graceMs) {
+    setHealth(name, serving) {
+      if (!ending) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    },
+    async stop(graceMs, farewellMs = 0) {
+      ending = true;
       for (const name of options.healthNames) health.setStatus(name, 'NOT_SERVING');
-      const deadline = Date.now() + graceMs;
-      await calls.drain(graceMs);
-      const down = shutdown(server, Math.max(0, deadline - Date.now()));
+      const deadline = performance.now() + graceMs;
+      const left = await calls.drain(graceMs, farewellMs);
+      if (left > 0) options.log?.warn({ calls: left }, 'calls in flight are cut off: the time to finish is over');
+      const down = shutdown(server, left > 0 ? 0 : Math.max(0, deadline - performance.now()));
       for (const call of watchers) call.end();
       await down;
     },

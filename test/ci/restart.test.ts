@@ -11,7 +11,7 @@ const test = suite('gateway restart');
 let stack: Stack;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startStack({ config: { ENTREPOT_SHUTDOWN_DELAY_SECONDS: 5 } });
 });
 
 /** What a load balancer knows: it asks for the gateways' health and sends new requests to the first that is well. */

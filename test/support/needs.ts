@@ -36,6 +36,9 @@ export const needs: readonly Need[] = [
   listed('podman', 'ci', ['podman'], 'podman', true, 'pushes and pulls by podman'),
   listed('buildah', 'ci', ['buildah'], 'buildah', true, 'builds and pushes by buildah'),
   listed('runc', 'ci', ['runc'], 'runc', true, 'containers that podman runs'),
+  listed('netavark', 'ci', ['/usr/lib/podman/netavark', 'iptables'], 'netavark', true, 'ports of containers'),
+  listed('aardvark-dns', 'ci', ['/usr/lib/podman/aardvark-dns'], 'aardvark-dns', true, 'names of containers'),
+  listed('podman-compose', 'ci', ['podman-compose'], 'podman-compose', true, 'Compose with podman'),
   listed('containerd', 'ci', ['containerd', 'ctr'], 'containerd', true, 'pulls by containerd, and its mirrors'),
   listed('promtool', 'ci', ['promtool'], 'prometheus', true, "Prometheus' own check of the rules for alarms"),
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
@@ -44,6 +47,7 @@ export const needs: readonly Need[] = [
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed('postgresql', 'ci', ['pg_dump', 'pg_restore'], 'postgresql', true, 'backups of the database'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
+  listed('systemd', 'ci', ['systemd-analyze', '/lib/systemd/systemd'], 'systemd', true, 'the units for it'),
   listed('haproxy', 'ci', ['haproxy'], 'haproxy', true, 'a proxy before the gateways, which ends TLS'),
   listed('nginx', 'ci', ['nginx'], 'nginx-light', true, 'another such proxy'),
   listed(
