@@ -7,7 +7,7 @@
  */
 
 /** What one call reads, and the size of a buffer. */
-export const STRIPE_BYTES = 512 * 1024;
+export const STRIPE_BYTES = 1024 * 1024;
 
 /**
  * With the 8 MiB that each copy has in any case (striped.ts), eight copies make 128 MiB. A worker is one core, which

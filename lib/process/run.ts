@@ -56,7 +56,7 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
  * that holds the other end of that pipe takes its children along however it dies, also while they are ending. A second
  * signal ends it at once.
  */
-export async function runProcess(
+async function runProcess(
   log: Logger,
   start: (signal: AbortSignal) => Promise<Running>,
   farewellMs = 0,
@@ -90,7 +90,7 @@ export async function runProcess(
  * Streams make and drop thousands of large buffers a second, for which V8's garbage collector is not made. Both flags
  * can be set while a process runs (the sizes of its heaps cannot), so it does not matter how it was started.
  */
-function prepareForStreams(): void {
+export function prepareForStreams(): void {
   // V8 frees the buffers on another thread, which contends for the allocator with ours: without it, moving a byte costs
   // half the CPU time (measured with 1 GiB over gRPC).
   setFlagsFromString('--no-concurrent-array-buffer-sweeping');

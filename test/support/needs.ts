@@ -45,6 +45,7 @@ export const needs: readonly Need[] = [
   listed('script', 'ci', ['script'], 'bsdutils', true, 'a terminal for what shows progress'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
+  listed('postgresql', 'ci', ['pg_dump', 'pg_restore'], 'postgresql', true, 'backups of the database'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),
   listed('systemd', 'ci', ['systemd-analyze', '/lib/systemd/systemd'], 'systemd', true, 'the units for it'),
   listed('haproxy', 'ci', ['haproxy'], 'haproxy', true, 'a proxy before the gateways, which ends TLS'),
