@@ -66,7 +66,7 @@ export async function startProcess(options: ProcessOptions): Promise<StartedProc
   });
   const started = wrap(name, child);
   atEnd(() => started.stop());
-  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 20_000);
+  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 45_000);
   return started;
 }
 
