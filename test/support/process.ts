@@ -25,7 +25,7 @@ export interface ProcessOptions {
   readonly through?: readonly string[];
   /** Asked again and again until it answers true; may throw while it cannot know yet. Absent: ready at once. */
   readonly ready?: (process: StartedProcess) => Promise<boolean>;
-  /** Default 20 s. */
+  /** Default 45 s. */
   readonly readyTimeoutMs?: number;
 }
 
