@@ -27,6 +27,8 @@ const SHARED_KEYS = [
   'EXTERNAL_TLS_TERMINATION',
   'REGISTRY_STATE',
   'DISABLE_PUSHES',
+  'FEATURE_OTEL_TRACING',
+  'OTEL_CONFIG',
   // Not Quay's: another spelling of ENTREPOT_DB_LISTEN_URI, beside DB_URI.
   'DB_LISTEN_URI',
 ] as const;

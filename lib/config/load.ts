@@ -18,6 +18,7 @@ import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
 import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
+import { readTracing } from './tracing.js';
 import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
 
 export { ConfigError, type Problem } from './problems.js';
@@ -101,6 +102,7 @@ function readConfig(
     workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
     healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
+    tracing: readTracing(reader, role, env),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
   };
 }

@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
+import { causeOf } from './cause.js';
 import type { Database } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asTexts } from './row.js';
@@ -80,7 +81,7 @@ export class Blobs {
         blob.size,
         blob.location,
         this.#settings.replicate,
-        blob.traceId,
+        causeOf(blob.traceId),
       ],
       { repeatable: true },
     );
@@ -105,7 +106,7 @@ export class Blobs {
         sources.names,
         sources.prefixes,
         this.#settings.replicate,
-        request.traceId,
+        causeOf(request.traceId),
       ],
       { repeatable: true },
     );

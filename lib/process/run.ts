@@ -6,6 +6,8 @@ import { setFlagsFromString } from 'node:v8';
 import type { Config, Role } from '../config/config.js';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { createLogger, type Logger } from '../telemetry/log.js';
+import { startTracing } from '../telemetry/tracing.js';
+import { version } from './version.js';
 
 /** A process that has started. */
 export interface Running {
@@ -22,6 +24,9 @@ const ORPHAN_MS = 1_000;
 /** What the process may take beyond its grace, before it ends the hard way; less when nobody waits for it. */
 export const OVERTIME_MS = 5_000;
 const ORPHAN_OVERTIME_MS = 2_000;
+
+/** How long the last spans may take to be sent: less than what the process may overrun by. */
+const LAST_SPANS_MS = 1_500;
 
 /**
  * What a process's main is: it builds the parts from the configuration and hands them to each other. The signal aborts
@@ -41,7 +46,16 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
   }
   const log = createLogger({ name: role, level: config.logLevel });
   for (const notice of config.notices) log.info(notice);
-  await runProcess(log, signal => start(config, log, signal));
+  const tracing = config.tracing && startTracing({ config: config.tracing, version, log });
+  await runProcess(log, async signal => {
+    const running = await start(config, log, signal);
+    return {
+      async stop(graceMs) {
+        await running.stop(graceMs);
+        await tracing?.stop(LAST_SPANS_MS);
+      },
+    };
+  });
 }
 
 /**

@@ -2,8 +2,10 @@
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
+import type { Span } from '../../lib/telemetry/span.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { copyBatch, type Outcome } from './batch.js';
+import { BatchSpans, beginCopy } from './copy-spans.js';
 import { copyLarge, findDamaged, isOnlyInTarget } from './large.js';
 import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
@@ -39,7 +41,10 @@ export class Copies {
   async #batch(jobs: readonly HeldJob[]): Promise<void> {
     const { crossings, outcomes } = this.#options;
     const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
-    const results = await this.#copyBatch(jobs, (digest, bytes) => onTheWay.get(digest)?.publishWhole(bytes));
+    const spans = new BatchSpans(jobs);
+    const publish = (digest: Digest, bytes: Buffer) => onTheWay.get(digest)?.publishWhole(bytes);
+    const results = await spans.run(() => this.#copyBatch(jobs, publish));
+    spans.end(results);
     for (const { job, error } of results) {
       const crossing = onTheWay.get(job.digest);
       if (crossing) crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
@@ -62,6 +67,15 @@ export class Copies {
 
   /** Copies one blob, of any size, with checkpoints on the way. Rejects only if the outcome could not be recorded. */
   async one(job: HeldJob): Promise<void> {
+    const span = beginCopy(job);
+    try {
+      await span.run(() => this.#one(job, span));
+    } finally {
+      span.end();
+    }
+  }
+
+  async #one(job: HeldJob, span: Span): Promise<void> {
     const { crossings, locations, replication, outcomes, throttleOf } = this.#options;
     const target = locations.get(job.target);
     if (!target) return outcomes.record([{ job, error: notConfigured(job), damaged: [] }]);
@@ -72,6 +86,7 @@ export class Copies {
       () => undefined,
       failure => failure,
     );
+    if (error !== undefined) span.threw(error);
     crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
     await outcomes.record([{ job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes }]);
   }
