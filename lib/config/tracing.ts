@@ -61,13 +61,13 @@ const SAMPLERS = [
   'parentbased_traceidratio',
 ] as const;
 
-/** Reads it; undefined: nothing is recorded. */
+/** Reads it; undefined: nothing is recorded. The `entrepot` command never records anything. */
 export function readTracing(reader: Reader, role: Role, env: Environment): TracingConfig | undefined {
   const feature = reader.take('FEATURE_OTEL_TRACING', flag, undefined);
   const given = new Given(reader, env);
   const endpointGiven =
     given.text('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT') ?? given.quay('dt_api_url');
-  if (!(feature ?? endpointGiven !== undefined)) return undefined;
+  if (role === 'cli' || !(feature ?? endpointGiven !== undefined)) return undefined;
   if (given.text('OTEL_SDK_DISABLED')?.toLowerCase() === 'true') return undefined;
   if (given.oneOf(['OTEL_TRACES_EXPORTER'], ['otlp', 'none'], 'otlp') === 'none') return undefined;
   given.checkFields();
