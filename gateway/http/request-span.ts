@@ -1,6 +1,6 @@
 /** The span of a request to the registry: the first of its trace here, below the client's if it sent a `traceparent`. */
 import type { IncomingMessage } from 'node:http';
-import { type Attributes, beginRoot, type Span } from '../../lib/telemetry/span.js';
+import { type Attributes, beginRoot, isTracing, type Span } from '../../lib/telemetry/span.js';
 import { parseTraceParent } from '../../lib/telemetry/trace-id.js';
 import type { RequestState } from './context.js';
 
@@ -20,10 +20,10 @@ const ROUTES: Readonly<Record<string, string>> = {
 /** Of what a client says of itself. */
 const MOST_CHARACTERS = 200;
 
-/** Begins it. What only asks for health has none: monitors ask for ever. */
+/** Begins it; undefined while there is no tracing. What only asks for health has none: monitors ask for ever. */
 export function beginRequest(req: IncomingMessage): Span | undefined {
   const { method = '', url = '', headers } = req;
-  if (!url.startsWith('/v2')) return undefined;
+  if (!isTracing() || !url.startsWith('/v2')) return undefined;
   const { traceparent } = headers;
   const parent = typeof traceparent === 'string' ? parseTraceParent(traceparent) : undefined;
   return beginRoot({ name: method, kind: 'server', parent, untrusted: true });

