@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
+import { AppliedCalls } from '../lib/metadata/applied-calls.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
@@ -33,6 +34,7 @@ import { EventPublisher } from './events/publisher.js';
 import { RedisSink } from './events/redis-sink.js';
 import { EventSweep } from './events/sweep.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
+import { CallForgetting } from './forget-calls/forget-calls.js';
 import { BacklogMetrics } from './replicate/backlog.js';
 import { Replicator } from './replicate/replicator.js';
 import { Roster } from './replicate/roster.js';
@@ -126,6 +128,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   };
   const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
   const counts = new CountFolding(db, log);
+  const calls = new CallForgetting(new AppliedCalls(db), log);
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -147,6 +150,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
         roster.close(),
         presence.close(),
         counts.close(),
+        calls.close(),
         metricsListener?.close(),
       ]);
       await queued.close();

@@ -1,5 +1,6 @@
 /** `entrepot watch`: waits until everything is copied. */
 import type { OpenCopies__Output } from '../../proto/generated/entrepot/admin/v1/OpenCopies.js';
+import type { WatchReplicationRequest } from '../../proto/generated/entrepot/admin/v1/WatchReplicationRequest.js';
 import type { WatchReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
 import { adminCommand, textOf } from '../admin/command.js';
 import { EXIT, Failure } from '../exit.js';
@@ -21,11 +22,15 @@ export const watch = adminCommand({
   async run({ admin, given, screen }) {
     const location = textOf(given, 'location') ?? '';
     const bars = new Bars(screen);
-    const answers = admin.follow(admin.client.watchReplication, {
+    const request: WatchReplicationRequest = {
       goal: given.empty === true ? 'WATCH_GOAL_EMPTY' : 'WATCH_GOAL_SNAPSHOT',
       location,
       intervalMs: screen.kind === 'terminal' ? 250 : 1_000,
-    });
+    };
+    const answers = admin.follow(admin.client.watchReplication, request, last => ({
+      ...request,
+      upTo: last?.upTo ?? 0,
+    }));
     let inSync = false;
     for await (const answer of answers) {
       screen.object('progress', answer);

@@ -25,7 +25,7 @@ const REMEMBERED_TAGS = 10_000;
 export const MOST_TAGS = 100;
 
 export function manifest(parts: Parts): Resource<'manifest'> {
-  const { authorizer, config, manifestCache, manifests, replicationSignal, tags } = parts;
+  const { authorizer, config, manifestCache, manifests, replicationSignal } = parts;
   /** What a tag stood for last. Only a guess, so that the database need not send bytes that are here: it always decides. */
   const guesses = new LRUCache<string, Digest>({ max: REMEMBERED_TAGS });
 
@@ -73,7 +73,8 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     const digest = checkDigest(bytes, reference);
     annotate({ 'entrepot.digest': digest });
     const facts = readFacts(bytes, contentTypeOf(ctx, bytes));
-    const pushed = { repository, digest, tags: 'tag' in reference ? [reference.tag, ...asked] : asked };
+    const tags = 'tag' in reference ? [...new Set([reference.tag, ...asked])] : asked;
+    const pushed = { repository, digest, tags };
     const outcome = await manifests.put({ ...pushed, bytes, facts, traceId: ctx.state.traceId });
     if (outcome.kind === 'blobs-missing') throw oci.manifestBlobUnknown(outcome.digests);
     replicationSignal.notify();
@@ -83,7 +84,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       await waitForQuorum({ manifests, ...pushed, short: outcome.blobs, seconds, signal });
     }
     manifestCache.put(digest, bytes);
-    for (const tag of pushed.tags) guesses.set(`${repository}:${tag}`, digest);
+    for (const tag of tags) guesses.set(`${repository}:${tag}`, digest);
     warnOfPush(ctx, facts, outcome.absent ?? []);
     answerEmpty(ctx, 201, {
       Location: `/v2/${repository}/manifests/${digest}`,
@@ -97,7 +98,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
   async function remove(ctx: Context, { repository, reference }: ManifestRoute): Promise<void> {
     authorizer.demand(ctx, repository, 'delete');
     const indexes = 'tag' in reference ? undefined : await manifests.remove(repository, reference.digest);
-    const removed = 'tag' in reference ? await tags.remove(repository, reference.tag) : indexes;
+    const removed = 'tag' in reference ? await parts.tags.remove(repository, reference.tag) : indexes;
     if (!removed) throw oci.manifestUnknown(textOf(reference));
     if (indexes && indexes.length > 0) warn(ctx, `an index still lists the deleted manifest: ${indexes.join(', ')}`);
     answerEmpty(ctx, 202);

@@ -28,7 +28,7 @@ export interface OwnedLocation {
   readonly name: string;
   /** Quay's driver name, for example `LocalStorage`. */
   readonly driver: string;
-  /** The driver's arguments as they stand in the file; each engine validates its own. Holds credentials: never log it. */
+  /** The driver's arguments as they stand in the file, checked (engines/engines.ts). Holds credentials: never log it. */
   readonly arguments: Readonly<Record<string, unknown>>;
 }
 

@@ -9,7 +9,6 @@ import { accessSync, constants } from 'node:fs';
 import type { Role, TracingConfig } from './config.js';
 import type { Reader } from './reader.js';
 import type { Environment } from './source.js';
-import { flag } from './values.js';
 
 /** What is read, from either place. */
 const VARIABLES = [
@@ -63,7 +62,7 @@ const SAMPLERS = [
 
 /** Reads it; undefined: nothing is recorded. The `entrepot` command never records anything. */
 export function readTracing(reader: Reader, role: Role, env: Environment): TracingConfig | undefined {
-  const feature = reader.take('FEATURE_OTEL_TRACING', flag, undefined);
+  const feature = reader.take('FEATURE_OTEL_TRACING');
   const given = new Given(reader, env);
   const endpointGiven =
     given.text('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT') ?? given.quay('dt_api_url');
@@ -170,14 +169,7 @@ class Given {
   constructor(reader: Reader, env: Environment) {
     this.#reader = reader;
     this.#env = env;
-    const value = reader.raw('OTEL_CONFIG')?.value;
-    const isMapping = typeof value === 'object' && value !== null && !Array.isArray(value);
-    if (value !== undefined && !isMapping)
-      reader.mistake(
-        'OTEL_CONFIG',
-        `must be a mapping, for example {OTEL_EXPORTER_OTLP_ENDPOINT: '${DEFAULT_ENDPOINT}'}`,
-      );
-    this.#file = isMapping ? { ...value } : {};
+    this.#file = reader.take('OTEL_CONFIG');
   }
 
   /** The first of them that has a value: each in the environment before any in the file. */

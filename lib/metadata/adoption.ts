@@ -28,12 +28,7 @@ export class Adoption {
     this.#db = db;
   }
 
-  /** Whether there is such a location, in use. */
-  async isInUse(location: string): Promise<boolean> {
-    const rows = await this.#db.query('select 1 from activelocation where name = $1', [location], { repeatable: true });
-    return rows.length > 0;
-  }
-
+  /** Whether there is such a location. */
   async isKnown(location: string): Promise<boolean> {
     const rows = await this.#db.query('select 1 from imagestoragelocation where name = $1', [location], {
       repeatable: true,

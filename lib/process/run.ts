@@ -62,7 +62,7 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
  * Runs a process until SIGTERM, SIGINT, or, with ENTREPOT_STOP_WITH_STDIN=1, the end of its standard input: a launcher
  * that holds the other end of that pipe takes its children along however it dies, also while they are ending.
  */
-export async function runProcess(log: Logger, start: (signal: AbortSignal) => Promise<Running>): Promise<void> {
+async function runProcess(log: Logger, start: (signal: AbortSignal) => Promise<Running>): Promise<void> {
   prepareForStreams();
   process.on('unhandledRejection', error => die(log, error, 'a promise was rejected and nobody listened'));
   process.on('uncaughtException', error => die(log, error, 'an error was thrown and nobody caught it'));

@@ -4,35 +4,33 @@
  */
 import { fileURLToPath } from 'node:url';
 import { loadPackageDefinition } from '@grpc/grpc-js';
-import { loadSync, type Options, type PackageDefinition } from '@grpc/proto-loader';
+import { loadSync, type Options } from '@grpc/proto-loader';
 import type { ProtoGrpcType as AdminProto } from '../../proto/generated/admin.js';
 import type { ProtoGrpcType as CrossingProto } from '../../proto/generated/crossing.js';
 import type { ProtoGrpcType as StorageProto } from '../../proto/generated/storage.js';
 
 const ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 
-const OPTIONS: Options = { longs: Number, enums: String, defaults: true, oneofs: true, includeDirs: [ROOT] };
+/** How the files are loaded. */
+export const PROTO_OPTIONS: Options = {
+  longs: Number,
+  enums: String,
+  defaults: true,
+  oneofs: true,
+  includeDirs: [ROOT],
+};
 
-/** The definitions of storage.proto, also for server reflection. */
-export const storagePackage: PackageDefinition = loadSync('entrepot/storage/v1/storage.proto', OPTIONS);
+export const STORAGE_PROTO = 'entrepot/storage/v1/storage.proto';
+export const CROSSING_PROTO = 'entrepot/crossing/v1/crossing.proto';
+export const ADMIN_PROTO = 'entrepot/admin/v1/admin.proto';
 
-const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProto).entrepot.storage.v1;
+const load = (file: string) => loadPackageDefinition(loadSync(file, PROTO_OPTIONS)) as unknown;
 
 /** The client class of `entrepot.storage.v1.Storage`. */
-export const StorageStub = storage.Storage;
-
-/** The definitions of crossing.proto. */
-export const crossingPackage: PackageDefinition = loadSync('entrepot/crossing/v1/crossing.proto', OPTIONS);
-
-const crossing = (loadPackageDefinition(crossingPackage) as unknown as CrossingProto).entrepot.crossing.v1;
+export const StorageStub = (load(STORAGE_PROTO) as StorageProto).entrepot.storage.v1.Storage;
 
 /** The client class of `entrepot.crossing.v1.Crossing`. */
-export const CrossingStub = crossing.Crossing;
-
-/** The definitions of admin.proto, also for server reflection. */
-export const adminPackage: PackageDefinition = loadSync('entrepot/admin/v1/admin.proto', OPTIONS);
-
-const admin = (loadPackageDefinition(adminPackage) as unknown as AdminProto).entrepot.admin.v1;
+export const CrossingStub = (load(CROSSING_PROTO) as CrossingProto).entrepot.crossing.v1.Crossing;
 
 /** The client class of `entrepot.admin.v1.Admin`. */
-export const AdminStub = admin.Admin;
+export const AdminStub = (load(ADMIN_PROTO) as AdminProto).entrepot.admin.v1.Admin;

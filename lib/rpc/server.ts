@@ -8,7 +8,7 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Logger } from 'pino';
@@ -16,6 +16,7 @@ import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
 import { SERVER_WINDOW } from './channel.js';
 import { CallsInFlight } from './in-flight.js';
+import { loadReflected } from './reflected.js';
 import { Security } from './security.js';
 import { widenConnections, widenStreams } from './window.js';
 
@@ -25,8 +26,8 @@ const healthPackage = loadSync(healthProto);
 export interface Service {
   readonly definition: ServiceDefinition;
   readonly implementation: UntypedServiceImplementation;
-  /** Where its definition comes from, for reflection. */
-  readonly package: PackageDefinition;
+  /** The file that it is defined in, for reflection. */
+  readonly proto: string;
   /** Who may call it; all others are refused with PERMISSION_DENIED. */
   readonly callers: readonly CallerRole[];
 }
@@ -87,7 +88,9 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
   const watchers = addHealth(server, health);
-  new ReflectionService(Object.assign({}, healthPackage, ...services.map(each => each.package))).addToServer(server);
+  new ReflectionService(
+    Object.assign({}, healthPackage, ...services.map(each => loadReflected(each.proto))),
+  ).addToServer(server);
 
   widenStreams(server, SERVER_WINDOW);
   const tokens = services.some(({ callers }) => callers.includes('administrator'));

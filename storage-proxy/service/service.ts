@@ -1,7 +1,7 @@
 /** The service of storage.proto over an engine: one file for each group of calls, all validated at the edge. */
 import type { Logger } from 'pino';
 import { handlers } from '../../lib/rpc/handler.js';
-import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { GateState, StorageMetrics } from '../../lib/telemetry/storage-metrics.js';
 import type { StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
@@ -72,7 +72,7 @@ export function storageService(options: ServiceOptions): Service & { readonly lo
   return {
     definition: StorageStub.service,
     implementation,
-    package: storagePackage,
+    proto: STORAGE_PROTO,
     callers: ['gateway', 'worker'],
     load: () => Object.values(gates).map(gate => gate.state),
   };

@@ -8,7 +8,7 @@ import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 
 const test = suite('tracing: through all processes', { timeoutMs: 60_000 });
-const QUICK = { OTEL_BSP_SCHEDULE_DELAY: '50' };
+const QUICK = { OTEL_BSP_SCHEDULE_DELAY: '50', OTEL_EXPORTER_OTLP_TIMEOUT: '1000' };
 let collector: Collector;
 let stack: Stack;
 let us: OciClient;

@@ -1,14 +1,14 @@
 /** What the statements promise: one truth, also when many ask at once. */
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
-import { atEnd, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
+import { session, untilWaitedFor } from './rows.js';
 
 const test = suite('metadata: registry');
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
@@ -79,22 +79,9 @@ test('what is remembered of a manifest for an outage of the database is small: n
 
 /** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
 async function transaction(): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
-  const client = new pg.Client({ connectionString: m.url });
-  await client.connect();
-  atEnd(() => client.end());
+  const client = await session(m);
   await client.query('begin');
-  const untilWaiting = async () => {
-    for (let round = 0; round < 500; round++) {
-      const [row] = await m.db.query(
-        'select count(*)::int as n from pg_stat_activity where $1::int = any (pg_blocking_pids(pid))',
-        [(client as unknown as { processID: number }).processID],
-      );
-      if (row?.n === 1) return;
-      await sleep(10);
-    }
-    throw new Error('nothing waits for the transaction');
-  };
-  return { run: client, untilWaiting };
+  return { run: client, untilWaiting: () => untilWaitedFor(m, client) };
 }
 
 test('a push that records a blob where a worker is just ending its copy does not wait for it in a circle', async () => {

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import type { RemoteStore } from '../../lib/locations/store.js';
 import { digestOf, hexOf } from '../../lib/oci/digest.js';
 import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
@@ -14,6 +14,7 @@ import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { pattern, pieces, rejects } from '../contract/bytes.js';
 import { contentOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { type StorageProxy, startProxy } from './start.js';
@@ -29,7 +30,7 @@ test.before(async () => {
   folder = await temporaryFolder('service');
   proxy = await startProxy({ folder });
   stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
-  store = new RemoteStore(routeTo(stub));
+  store = storeAt(stub);
 });
 test.after(async () => {
   stub.close();

@@ -106,7 +106,10 @@ async function nothingUnfinishedIsLeft(stack: Stack): Promise<void> {
     }
     const engine = new LocalStorage({ storage_path: root });
     await sweepOnce(engine, pino({ level: 'silent' }), Date.now() - 3_600_000, new AbortController().signal);
-    assert.ok(await until(async () => (await readdir(folder)).length === 0, 5_000), `uploads/ of ${location} is empty`);
+    assert.ok(
+      await until(async () => (await readdir(folder)).length === 0, 20_000),
+      `uploads/ of ${location} is empty`,
+    );
   }
 }
 

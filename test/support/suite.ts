@@ -26,7 +26,7 @@ export interface TestOptions {
   readonly needs?: readonly string[];
 }
 export interface SuiteOptions extends TestOptions {
-  /** How long the file's process may take as a whole; default 120 s. */
+  /** How long the file's process may take as a whole; default 240 s. */
   readonly fileTimeoutMs?: number;
 }
 
@@ -48,7 +48,7 @@ export interface Suite {
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** How long a process may live on after its last test before that counts as something left open. */
-const AFTERLIFE_MS = 3_000;
+const AFTERLIFE_MS = 5_000;
 
 const report: FileReport = { suites: [], problems: [] };
 let unfinishedSuites = 0;

@@ -10,7 +10,7 @@ import type { ReleaseAdoptedResponse } from '../../proto/generated/entrepot/admi
 import { type AdoptEvent, adoptLocation } from '../adopt-location/adopt-location.js';
 import type { AdminParts } from './service.js';
 import { storeOf } from './store-of.js';
-import { asGiven } from './validate.js';
+import { asLocation } from './validate.js';
 
 export function adoptHandlers(parts: AdminParts): Pick<AdminHandlers, 'AdoptLocation' | 'ReleaseAdopted'> {
   const { db, locations, make } = parts;
@@ -18,7 +18,7 @@ export function adoptHandlers(parts: AdminParts): Pick<AdminHandlers, 'AdoptLoca
   const work = new LocationWork(db);
 
   async function known(name: string): Promise<string> {
-    const location = asGiven('location', name);
+    const location = asLocation('location', name);
     if (!(await adoption.isKnown(location))) throw fail.locationUnknown(location);
     return location;
   }

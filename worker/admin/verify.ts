@@ -10,12 +10,18 @@ import type { VerifyEvent } from '../verify-location/events.js';
 import { GRACE_MS, verifyLocation } from '../verify-location/verify-location.js';
 import type { AdminParts } from './service.js';
 import { storeOf } from './store-of.js';
-import { asGiven } from './validate.js';
+import { asChoice, asLocation } from './validate.js';
 
 const KINDS = {
   missing: 'FINDING_KIND_MISSING',
   corrupt: 'FINDING_KIND_CORRUPT',
   unreferenced: 'FINDING_KIND_UNREFERENCED',
+} as const;
+
+const DEPTHS = {
+  VERIFY_DEPTH_UNSPECIFIED: 'size',
+  VERIFY_DEPTH_SIZE: 'size',
+  VERIFY_DEPTH_DIGEST: 'digest',
 } as const;
 
 export function verifyHandlers(parts: AdminParts): Pick<AdminHandlers, 'VerifyLocation'> {
@@ -30,9 +36,9 @@ export function verifyHandlers(parts: AdminParts): Pick<AdminHandlers, 'VerifyLo
   return {
     VerifyLocation: make.serverStream<VerifyLocationRequest__Output, VerifyLocationResponse>(
       async (request, send, { signal }) => {
-        const location = asGiven('location', request.location);
+        const location = asLocation('location', request.location);
         const percent = asPercent(request.samplePercent);
-        const depth = request.depth === 'VERIFY_DEPTH_DIGEST' ? 'digest' : 'size';
+        const depth = asChoice('depth', request.depth, DEPTHS);
         if (!(await verification.isKnown(location))) throw fail.locationUnknown(location);
         const store = storeOf(locations, location);
         const { restart, dryRun } = request;

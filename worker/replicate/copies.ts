@@ -1,4 +1,5 @@
 /** Makes the copies that were claimed, and has what became of them recorded. */
+import pLimit from 'p-limit';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
@@ -10,6 +11,9 @@ import { copyLarge, findDamaged, isOnlyInTarget } from './large.js';
 import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
 import type { Throttle } from './throttle.js';
+
+/** Small blobs of a batch that are hashed where they are at the same time. */
+const LOOKED_AT_AT_ONCE = 8;
 
 export interface CopiesOptions {
   readonly locations: Locations;
@@ -35,7 +39,21 @@ export class Copies {
     const standing = jobs.filter(isOnlyInTarget);
     const others = jobs.filter(job => !standing.includes(job));
     if (others.length > 0) await this.#batch(others);
-    for (const job of standing) await this.one(job);
+    if (standing.length > 0) await this.#standing(standing);
+  }
+
+  /** Looks at many where they are: some at a time, and what became of all is recorded together. */
+  async #standing(jobs: readonly HeldJob[]): Promise<void> {
+    const limit = pLimit(LOOKED_AT_AT_ONCE);
+    const look = async (job: HeldJob) => {
+      const span = beginCopy(job);
+      try {
+        return await span.run(() => this.#copy(job, span));
+      } finally {
+        span.end();
+      }
+    };
+    await this.#options.outcomes.record(await Promise.all(jobs.map(job => limit(() => look(job)))));
   }
 
   async #batch(jobs: readonly HeldJob[]): Promise<void> {
@@ -69,16 +87,16 @@ export class Copies {
   async one(job: HeldJob): Promise<void> {
     const span = beginCopy(job);
     try {
-      await span.run(() => this.#one(job, span));
+      await span.run(async () => this.#options.outcomes.record([await this.#copy(job, span)]));
     } finally {
       span.end();
     }
   }
 
-  async #one(job: HeldJob, span: Span): Promise<void> {
-    const { crossings, locations, replication, outcomes, throttleOf } = this.#options;
+  async #copy(job: HeldJob, span: Span): Promise<Outcome> {
+    const { crossings, locations, replication, throttleOf } = this.#options;
     const target = locations.get(job.target);
-    if (!target) return outcomes.record([{ job, error: notConfigured(job), damaged: [] }]);
+    if (!target) return { job, error: notConfigured(job), damaged: [] };
     const throttle = throttleOf(target.name);
     const crossing = crossings.begin(job);
     const copy = { locations, replication, target, job, throttle, crossing, suspects: new Set<string>(), readBytes: 0 };
@@ -88,7 +106,7 @@ export class Copies {
     );
     if (error !== undefined) span.threw(error);
     crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
-    await outcomes.record([{ job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes }]);
+    return { job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes };
   }
 }
 

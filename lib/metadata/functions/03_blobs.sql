@@ -63,6 +63,8 @@ declare
   size bigint;
   repo integer;
 begin
+  -- What is there is asked once nobody can take it away any more.
+  perform from imagestorage where content_checksum = p_digest for key share;
   select s.id, s.image_size into blob, size from imagestorage s
    where s.content_checksum = p_digest
      and exists (select from imagestorageplacement p where p.storage_id = s.id)
@@ -71,8 +73,7 @@ begin
                   where ub.blob_id = s.id
                     and (u.username || '/' || r.name = any (p_names)
                          or exists (select from unnest(p_prefixes) prefix
-                                     where starts_with(u.username || '/' || r.name, prefix))))
-     for key share of s;
+                                     where starts_with(u.username || '/' || r.name, prefix))));
   if not found then
     return null;
   end if;

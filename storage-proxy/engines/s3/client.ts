@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { fromTemporaryCredentials, fromTokenFile } from '@aws-sdk/credential-providers';
-import type { Credentials, S3Settings } from './arguments.js';
+import type { Credentials, S3Settings } from '../../../lib/config/engines/s3.js';
 import { NoCredentials } from './errors.js';
 import { traceCommands } from './traced-commands.js';
 
