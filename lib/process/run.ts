@@ -3,10 +3,10 @@
  * order. Nothing else in the code base listens to signals or calls process.exit.
  */
 import { setFlagsFromString } from 'node:v8';
-import type { Config, Role } from '../config/config.js';
+import type { Config, Role, TracingConfig } from '../config/config.js';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { createLogger, type Logger } from '../telemetry/log.js';
-import { startTracing } from '../telemetry/tracing.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { version } from './version.js';
 
 /** A process that has started. */
@@ -46,7 +46,7 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
   }
   const log = createLogger({ name: role, level: config.logLevel });
   for (const notice of config.notices) log.info(notice);
-  const tracing = config.tracing && startTracing({ config: config.tracing, version, log });
+  const tracing = config.tracing && (await beginTracing(config.tracing, log));
   await runProcess(log, async signal => {
     const running = await start(config, log, signal);
     return {
@@ -56,6 +56,12 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
       },
     };
   });
+}
+
+/** What it needs is loaded only here: nobody else should pay for it. */
+async function beginTracing(config: TracingConfig, log: Logger): Promise<Tracing> {
+  const { startTracing } = await import('../telemetry/tracing.js');
+  return startTracing({ config, version, log });
 }
 
 /**
