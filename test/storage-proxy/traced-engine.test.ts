@@ -79,12 +79,10 @@ test('a read lasts until its last byte, or until its reader has had enough', asy
 
 test('what goes wrong is told, unless a blob is only not there', async () => {
   const none = digestOf(Buffer.from('nothing'));
-  const { run } = {
-    run: (work: () => Promise<unknown>) =>
-      root()
-        .run(work)
-        .catch(() => {}),
-  };
+  const run = (work: () => Promise<unknown>) =>
+    root()
+      .run(work)
+      .catch(() => {});
   await run(() => engine.read(none, { offset: 0 }));
   await run(() => engine.read(digest, { offset: data.length + 1 }));
   const missing = await collector.find('missing', span => span.attributes['entrepot.digest'] === none);
