@@ -4,7 +4,7 @@ import { mostSimilar, PREFERENCE_VARIABLE } from './keys.js';
 import type { Reader } from './reader.js';
 import type { Key } from './schema/schema.js';
 import type { Environment } from './source.js';
-import { checkStorage, readLocationNames, readOwnedLocation } from './storage.js';
+import { checkEngine, checkEngines, checkStorage, readLocationNames, readOwnedLocation } from './storage.js';
 import { splitNames } from './values.js';
 
 /** The part of the configuration that is about locations. */
@@ -20,6 +20,7 @@ export interface Locations {
 export function readLocations(reader: Reader, role: Role, env: Environment): Locations {
   if (role !== 'cli' || reader.raw('DISTRIBUTED_STORAGE_CONFIG')) checkStorage(reader);
   const all = readLocationNames(reader);
+  if (role === 'cli') checkEngines(reader);
   const locations = readNodes(reader, all, role);
   const preferred = readPreference(reader, all, env);
   const preference = [...preferred, ...all.filter(name => !preferred.includes(name))];
@@ -121,7 +122,10 @@ function unknownName(name: string, all: readonly string[]): string {
 
 function readOwned(reader: Reader, all: readonly string[], preferred: readonly string[]): OwnedLocation | undefined {
   const name = preferred[0] ?? (all.length === 1 ? all[0] : undefined);
-  if (name !== undefined) return readOwnedLocation(reader, name);
+  if (name !== undefined) {
+    checkEngine(reader, name);
+    return readOwnedLocation(reader, name);
+  }
   if (all.length > 1) {
     const message = `is missing: a storage-proxy owns the location that it names first; set it to one of ${all.join(', ')}`;
     reader.problems.add(PREFERENCE_VARIABLE, message);

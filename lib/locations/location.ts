@@ -59,7 +59,7 @@ export class Location implements Route {
   }
 
   async #firstThatWorks<T>(need: Need, attempt: (node: StorageNode) => Promise<T>, affinity?: string): Promise<T> {
-    let failure: unknown = fail.storeUnreachable(`${this.name} has no nodes: see ENTREPOT_LOCATIONS`);
+    let failure: unknown;
     for (const node of this.#inOrder(need, affinity)) {
       try {
         await node.verify();
@@ -69,7 +69,7 @@ export class Location implements Route {
         failure = error;
       }
     }
-    throw failure;
+    throw failure ?? fail.storeUnreachable(`${this.name} has no nodes: see ENTREPOT_LOCATIONS`);
   }
 
   /** The order in which nodes are tried; those that say they cannot come last, as a last resort. */

@@ -7,7 +7,7 @@
  */
 
 /** What one call reads, and the size of a buffer. */
-export const STRIPE_BYTES = 512 * 1024;
+export const STRIPE_BYTES = 1024 * 1024;
 
 /**
  * With the 8 MiB that each copy has in any case (striped.ts), eight copies make 128 MiB. A worker is one core, which
@@ -17,7 +17,7 @@ export const STRIPE_BYTES = 512 * 1024;
 const BUDGET_BYTES = 64 * 1024 * 1024;
 
 /** Buffers that wait to be used again, at the most. */
-const SPARE_BUFFERS = 128;
+const SPARE_BUFFERS = 64;
 
 export class ReadAhead {
   #free = BUDGET_BYTES / STRIPE_BYTES;

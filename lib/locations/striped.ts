@@ -24,7 +24,7 @@ const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
  * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms. This is
  * the most; how many it is depends on what the link carries.
  */
-const STRIPES_IN_FLIGHT = 32;
+const STRIPES_IN_FLIGHT = 24;
 
 /** As many at first; near sources need no more, since there one connection is as fast as the machine. */
 const STRIPES_AT_FIRST = 4;
@@ -38,7 +38,7 @@ const SPARE_MS = 100;
 const RATE_EVERY_MS = 100;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
-const FREE_STRIPES = 16;
+const FREE_STRIPES = 8;
 
 /**
  * A stripe that takes so long, and so many times as long as others do, while so many behind it are complete, is asked for
@@ -47,7 +47,7 @@ const FREE_STRIPES = 16;
  */
 const LATE_MS = 250;
 const LATE_TIMES = 3;
-const LATE_BEHIND = 8;
+const LATE_BEHIND = 4;
 
 /** If no checkpoint comes for so long, reading goes on without: the store makes larger steps, or the database is away. */
 const UNKEPT_MS = 1_000;
@@ -230,15 +230,11 @@ export class StripedRead {
         this.#gauge(piece.length);
         const known = stripe.at - at;
         at += piece.length;
-        if (at <= stripe.at) continue;
+        // What comes after its end belongs to nobody: by now its memory may be another one's.
+        if (at <= stripe.at || isComplete(stripe)) continue;
         piece.copy(stripe.data, stripe.at - stripe.start, known);
         stripe.at = Math.min(at, stripe.end);
-        if (isComplete(stripe)) {
-          const tookMs = performance.now() - stripe.askedAt;
-          this.#usualMs = this.#usualMs === 0 ? tookMs : 0.9 * this.#usualMs + 0.1 * tookMs;
-          stripe.stop.abort();
-          this.#ask();
-        }
+        if (isComplete(stripe)) this.#completed(stripe);
         if (stripe === this.#stripes[0]) this.#wake();
       }
     } catch (error) {
@@ -247,6 +243,14 @@ export class StripedRead {
       stripe.readers--;
       this.#wake();
     }
+  }
+
+  #completed(stripe: Stripe): void {
+    const tookMs = performance.now() - stripe.askedAt;
+    this.#usualMs = this.#usualMs === 0 ? tookMs : 0.9 * this.#usualMs + 0.1 * tookMs;
+    // A call that has brought its last byte ends by itself; to cancel it would cost both sides more than all of its bytes.
+    if (stripe.readers > 1) stripe.stop.abort();
+    this.#ask();
   }
 
   /** Bytes have come in: now and then, how many stripes should be on their way is told from how fast they do. */
@@ -262,7 +266,7 @@ export class StripedRead {
   }
 
   #drop(stripe: Stripe): void {
-    stripe.stop.abort();
+    if (!isComplete(stripe)) stripe.stop.abort();
     if (stripe.budgeted) this.#request.budget.give();
   }
 

@@ -2,13 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import * as assert from 'uvu/assert';
+import { s3Drivers } from '../../lib/config/engines/s3.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StatusError } from '../../lib/rpc/errors.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import type { Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
-import { s3Drivers } from '../../storage-proxy/engines/s3/arguments.js';
 import type { Tuning } from '../../storage-proxy/engines/s3/staging.js';
 import { S3Engine } from '../../storage-proxy/engines/s3.js';
 import { collect, endless, pattern, pieces, rejects, soon } from '../contract/bytes.js';

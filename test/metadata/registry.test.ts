@@ -1,7 +1,9 @@
 /** What the statements promise: one truth, also when many ask at once. */
+
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import * as assert from 'uvu/assert';
+import { Adoption } from '../../lib/metadata/adoption.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
@@ -208,6 +210,15 @@ test('mount: from where it is, from anywhere, never from where it is not', async
   const anywhere = { names: [], prefixes: [''] };
   assert.equal(await m.blobs.mount({ repository: newRepository(), digest, from: anywhere, traceId: '' }), { size: 7 });
   assert.is(await m.blobs.mount({ repository: to, digest: newDigest(), from: anywhere, traceId: '' }), undefined);
+});
+
+test("mount: what was taken over is nobody's, and for those who may pull everything", async () => {
+  const digest = newDigest();
+  await new Adoption(m.db).adopt('usstorage', [{ digest, size: 7 }], false);
+  const mount = (names: string[], prefixes: string[]) =>
+    m.blobs.mount({ repository: newRepository(), digest, from: { names, prefixes }, traceId: '' });
+  assert.is(await mount([newRepository()], ['team/', 't']), undefined);
+  assert.equal(await mount([], ['']), { size: 7 });
 });
 
 test('of several repositories that a blob may be mounted from, one must have it', async () => {

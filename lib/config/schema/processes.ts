@@ -116,6 +116,12 @@ export const COMMAND_KEYS = {
 };
 
 export const COMMON_KEYS = {
+  ENTREPOT_SHUTDOWN_DELAY_SECONDS: key({
+    value: wholeNumber(0, 30),
+    absent: 5,
+    readBy: SERVERS,
+    meaning: 'how long new requests are still taken after SIGTERM',
+  }),
   ENTREPOT_LOG_LEVEL: key({
     value: oneOf(['debug', 'info', 'warn', 'error']),
     absent: 'info',

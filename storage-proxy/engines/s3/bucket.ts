@@ -23,8 +23,8 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import type { S3Settings } from '../../../lib/config/engines/s3.js';
 import { fail } from '../../../lib/rpc/errors.js';
-import type { S3Settings } from './arguments.js';
 import { makeClient } from './client.js';
 import { withDeadline } from './deadline.js';
 import { isGone, isRefusal, NotImplemented, ObjectMissing, s3Error } from './errors.js';

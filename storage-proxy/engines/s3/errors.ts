@@ -3,8 +3,9 @@
  *
  * Of the store's own words only the code is kept: its sentences may repeat keys, signatures and addresses.
  */
+
+import type { ArgumentNames } from '../../../lib/config/engines/s3.js';
 import { fail, hasReason, StatusError } from '../../../lib/rpc/errors.js';
-import type { ArgumentNames } from './arguments.js';
 
 /** Whether an error says that the object, or the multipart upload, is not there (any more). */
 export function isGone(error: unknown): boolean {

@@ -1,11 +1,11 @@
 /** Uploads to a bucket: begin, append, commit, abort. See the top of s3.ts for how it all fits together. */
 import { type Hash, randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { S3Settings } from '../../../lib/config/engines/s3.js';
 import { algorithmOf, type Digest, endHash, newHash } from '../../../lib/oci/digest.js';
 import { fail, hasReason } from '../../../lib/rpc/errors.js';
 import { abortable } from '../abortable.js';
 import type { Checkpoint, Session, UploadPlan } from '../engine.js';
-import type { S3Settings } from './arguments.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
 import { NotImplemented, ObjectMissing } from './errors.js';
