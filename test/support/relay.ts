@@ -6,7 +6,7 @@ import { freePort } from './ports.js';
 import { atEnd } from './suite.js';
 
 export interface Relay {
-  /** Where it listens, on 127.0.0.1. */
+  /** Where it listens. */
   readonly port: number;
   /** Where it leads to; connections made before it is known are refused. */
   target: number | undefined;
@@ -21,8 +21,8 @@ export interface Relay {
   mend(): void;
 }
 
-/** Starts a relay; it ends with the suite. */
-export async function startRelay(): Promise<Relay> {
+/** Starts a relay; it ends with the suite. `host`: the address that it listens on. */
+export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
   const sockets = new Set<Socket>();
   let received = 0;
   let sent = 0;
@@ -81,7 +81,7 @@ export async function startRelay(): Promise<Relay> {
       for (const socket of sockets) socket.destroy();
     },
   };
-  server.listen(relay.port, '127.0.0.1');
+  server.listen(relay.port, host);
   await once(server, 'listening');
   atEnd(async () => {
     for (const socket of sockets) socket.destroy();
