@@ -5,7 +5,7 @@ import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { formatProblem, type Problem } from '../../lib/config/problems.js';
 import { formatSize } from '../../lib/config/size.js';
 import { stripCredentials } from '../../lib/telemetry/credentials.js';
-import { type Command, UsageError } from '../command.js';
+import { CONFIG_OPTION, type Command, textOf, UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
 
 const ROLES: readonly Role[] = ['gateway', 'storage-proxy', 'worker', 'cli'];
@@ -21,12 +21,7 @@ export const configCheck: Command = {
     'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
   ].join('\n'),
   options: {
-    config: {
-      type: 'string',
-      short: 'c',
-      placeholder: 'FILE',
-      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
-    },
+    ...CONFIG_OPTION,
     role: {
       type: 'string',
       short: 'r',
@@ -37,7 +32,7 @@ export const configCheck: Command = {
   },
   async run(given) {
     const roles = given.role === undefined ? ROLES : [roleOf(given.role)];
-    const file = typeof given.config === 'string' ? given.config : undefined;
+    const file = textOf(given, 'config');
     const outcomes = roles.map(role => ({ role, ...check(role, file) }));
 
     const problems = outcomes.flatMap(({ role, error }) => (error?.problems ?? []).map(problem => ({ role, problem })));

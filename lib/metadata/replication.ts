@@ -8,7 +8,7 @@
 import type { Digest } from '../oci/digest.js';
 import { asSize } from '../oci/size.js';
 import type { Database, Row } from './database.js';
-import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
+import { asBytes, asDigestValue, asNumber, asText, asTexts, optional } from './row.js';
 
 /** A claim on one copy. */
 export interface Lease {
@@ -296,10 +296,6 @@ function columns(leases: readonly Lease[]): [ids: string[], tokens: string[]] {
 
 function queueColumns(queues: readonly Queue[]): [targets: string[], sources: string[], large: boolean[]] {
   return [queues.map(queue => queue.target), queues.map(queue => queue.source ?? ''), queues.map(queue => queue.large)];
-}
-
-function asNumber(row: Row, column: string): number {
-  return asSize(row[column]);
 }
 
 function asJob(row: Row): Job {

@@ -17,6 +17,7 @@ import type { AnsweredCall } from '../telemetry/process-metrics.js';
 import { traceIdOf } from './call.js';
 import { StatusError, toServiceError } from './errors.js';
 import { messageWriter, readMessages } from './stream.js';
+import { readAhead } from './window.js';
 
 /** What a handler knows about its call beside the request. */
 export interface HandlerContext {
@@ -33,6 +34,9 @@ export interface HandlerOptions {
   /** Hears of each call that is over. */
   readonly onAnswered?: ((call: AnsweredCall) => void) | undefined;
 }
+
+/** Messages of a caller's stream that wait for their handler; the rest waits in the window. */
+const MESSAGES_AHEAD = 2;
 
 /** The makers of handlers, for one server's logger. */
 export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} }: HandlerOptions = {}) {
@@ -96,6 +100,7 @@ export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} 
     handle: (requests: AsyncIterable<Request>, send: Send<Response>, context: HandlerContext) => Promise<void>,
   ): handleBidiStreamingCall<Request, Response> {
     return call => {
+      readAhead(call, MESSAGES_AHEAD);
       const context = contextOf(call);
       void respond(call, context, send => handle(readMessages<Request>(call, context.signal), send, context));
     };

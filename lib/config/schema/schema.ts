@@ -1,4 +1,6 @@
 /** All keys that mean something here, and the sections of the documentation that they stand in. */
+import { z } from 'zod';
+import { formatAddress } from '../address.js';
 import { DATABASE_KEYS } from './database.js';
 import { GATEWAY_KEYS } from './gateway.js';
 import type { KeyGroup, KeySchema } from './key.js';
@@ -41,3 +43,13 @@ export const KEY_GROUPS: readonly KeyGroup[] = [
   { title: 'All processes', keys: COMMON_KEYS },
   { title: 'Metrics', keys: METRICS_KEYS },
 ];
+
+/** What counts where the key is not given, in words (of Markdown). */
+export function absentOf({ absent, absentMeans }: KeySchema): string {
+  if (absentMeans !== undefined) return absentMeans;
+  if (absent === undefined) return 'none';
+  const address = ADDRESS.safeParse(absent);
+  return `\`${address.success ? formatAddress(address.data) : String(absent)}\``;
+}
+
+const ADDRESS = z.object({ host: z.string(), port: z.number() });
