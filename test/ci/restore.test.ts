@@ -45,6 +45,11 @@ test.before(async () => {
   });
 });
 
+// One that failed may have left it paused.
+test.before.each(async () => {
+  await done('resume', 'eustorage');
+});
+
 function urlOf(database: string): string {
   const url = new URL(server);
   url.pathname = `/${database}`;
