@@ -26,7 +26,7 @@ import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
 import { adminService } from './admin/service.js';
-import { CountFolding } from './counts/folding.js';
+import { foldCounts } from './counts/folding.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
 import { crossingService } from './crossing/service.js';
@@ -34,14 +34,15 @@ import { EventPublisher } from './events/publisher.js';
 import { RedisSink } from './events/redis-sink.js';
 import { EventSweep } from './events/sweep.js';
 import { UploadExpiry } from './expire-uploads/expire-uploads.js';
-import { CallForgetting } from './forget-calls/forget-calls.js';
 import { BacklogMetrics } from './replicate/backlog.js';
 import { Replicator } from './replicate/replicator.js';
 import { Roster } from './replicate/roster.js';
 import { Requeuing } from './requeue/requeuing.js';
+import { Tidying } from './tidying.js';
 
 /** Redis may be in another region. */
 const PUBLISH_TIMEOUT_MS = 2_000;
+const FORGET_MS = 10 * 60_000;
 
 await runRole('worker', start);
 
@@ -127,8 +128,14 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     requeuing.wake();
   };
   const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
-  const counts = new CountFolding(db, log);
-  const calls = new CallForgetting(new AppliedCalls(db), log);
+  const counts = foldCounts(db, log);
+  const calls = new AppliedCalls(db);
+  const forgetting = new Tidying({
+    everyMs: FORGET_MS,
+    work: () => calls.forget(),
+    failure: 'cannot forget the numbers of old calls',
+    log,
+  });
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -156,7 +163,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
         publisher?.close(),
         presence.close(),
         counts.close(),
-        calls.close(),
+        forgetting.close(),
         metricsListener?.close(),
       ]);
       await queued.close();

@@ -4,13 +4,12 @@ import { type AdminAccess, loadAdminAccess } from '../../lib/config/admin.js';
 import { StatusError } from '../../lib/rpc/errors.js';
 import { Security } from '../../lib/rpc/security.js';
 import { stripCredentials } from '../../lib/telemetry/credentials.js';
-import { type Given, UsageError } from '../command.js';
+import { type Given, textOf, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import type { Io } from '../io.js';
 import { reasonOf } from '../output/reason.js';
 import type { Screen } from '../output/screen.js';
 import { Admin, type AdminOptions } from './admin.js';
-import { textOf } from './command.js';
 import { dialOf } from './dial.js';
 import { Workers } from './workers.js';
 

@@ -1,7 +1,7 @@
 /** `entrepot events`: which image has arrived where. */
 import type { WatchEventsRequest } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
-import { adminCommand, numberOf, textOf } from '../admin/command.js';
-import { UsageError } from '../command.js';
+import { adminCommand, numberOf } from '../admin/command.js';
+import { textOf, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { duration, moment } from '../output/format.js';
 

@@ -2,7 +2,8 @@
 import type { OpenCopies__Output } from '../../proto/generated/entrepot/admin/v1/OpenCopies.js';
 import type { WatchReplicationRequest } from '../../proto/generated/entrepot/admin/v1/WatchReplicationRequest.js';
 import type { WatchReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
-import { adminCommand, textOf } from '../admin/command.js';
+import { adminCommand } from '../admin/command.js';
+import { textOf } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { count, counted, duration } from '../output/format.js';
 import type { Screen } from '../output/screen.js';

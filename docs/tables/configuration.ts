@@ -6,11 +6,10 @@
  * compares, so that neither the page nor the schema can be changed alone.
  */
 import { z } from 'zod';
-import { formatAddress } from '../../lib/config/address.js';
 import type { Role } from '../../lib/config/config.js';
 import type { KeySchema } from '../../lib/config/schema/key.js';
 import { redisSchema } from '../../lib/config/schema/redis.js';
-import { KEY_GROUPS } from '../../lib/config/schema/schema.js';
+import { absentOf, KEY_GROUPS } from '../../lib/config/schema/schema.js';
 
 const ROLE_NAMES: Readonly<Record<Role, string>> = {
   gateway: 'gateway',
@@ -61,15 +60,6 @@ function takes(name: string, { value }: KeySchema): string {
   if (value.description === undefined) throw new Error(`${name}: its schema has no description`);
   return value.description;
 }
-
-function absentOf({ absent, absentMeans }: KeySchema): string {
-  if (absentMeans !== undefined) return absentMeans;
-  if (absent === undefined) return 'none';
-  const address = ADDRESS.safeParse(absent);
-  return `\`${address.success ? formatAddress(address.data) : String(absent)}\``;
-}
-
-const ADDRESS = z.object({ host: z.string(), port: z.number() });
 
 function readers(roles: readonly Role[]): string {
   return roles.length === Object.keys(ROLE_NAMES).length ? 'all' : roles.map(role => ROLE_NAMES[role]).join(', ');

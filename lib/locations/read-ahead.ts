@@ -17,7 +17,7 @@ export const STRIPE_BYTES = 1024 * 1024;
 const BUDGET_BYTES = 64 * 1024 * 1024;
 
 /** Buffers that wait to be used again, at the most. */
-const SPARE_BUFFERS = 128;
+const SPARE_BUFFERS = 64;
 
 export class ReadAhead {
   #free = BUDGET_BYTES / STRIPE_BYTES;

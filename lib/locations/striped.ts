@@ -24,7 +24,7 @@ const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
  * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms. This is
  * the most; how many it is depends on what the link carries.
  */
-const STRIPES_IN_FLIGHT = 16;
+const STRIPES_IN_FLIGHT = 24;
 
 /** As many at first; near sources need no more, since there one connection is as fast as the machine. */
 const STRIPES_AT_FIRST = 4;
@@ -38,7 +38,7 @@ const SPARE_MS = 100;
 const RATE_EVERY_MS = 100;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
-const FREE_STRIPES = 16;
+const FREE_STRIPES = 8;
 
 /**
  * A stripe that takes so long, and so many times as long as others do, while so many behind it are complete, is asked for
@@ -47,7 +47,7 @@ const FREE_STRIPES = 16;
  */
 const LATE_MS = 250;
 const LATE_TIMES = 3;
-const LATE_BEHIND = 8;
+const LATE_BEHIND = 4;
 
 /** If no checkpoint comes for so long, reading goes on without: the store makes larger steps, or the database is away. */
 const UNKEPT_MS = 1_000;

@@ -6,6 +6,7 @@ import type { ManifestFacts } from '../oci/manifest.js';
 import type { RepositoryName, Tag } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import { newCall } from './applied-calls.js';
+import { causeOf } from './cause.js';
 import type { Database, Row } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
@@ -151,7 +152,7 @@ export class Manifests {
         manifest.tags,
         this.#settings.replicate,
         this.#settings.writeQuorum,
-        manifest.traceId,
+        causeOf(manifest.traceId),
         newCall(),
       ],
       { repeatable: true },

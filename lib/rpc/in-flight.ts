@@ -20,19 +20,28 @@ const LAST_MS = 1_000;
 
 export class CallsInFlight {
   readonly #calls = new Set<object>();
+  readonly #onChange: (count: number) => void;
   #refusing = false;
+
+  /** `onChange` hears how many there are, whenever that changes. */
+  constructor(onChange: (count: number) => void = () => {}) {
+    this.#onChange = onChange;
+  }
 
   /** Counts the calls of these methods, and, once the server is ending, sends new ones elsewhere. */
   interceptor(paths: ReadonlySet<string>): ServerInterceptor {
     return ({ path }, call) => {
       if (!paths.has(path)) return new ServerInterceptingCall(call);
-      const over = () => void this.#calls.delete(call);
+      const over = () => {
+        if (this.#calls.delete(call)) this.#onChange(this.#calls.size);
+      };
       return new ServerInterceptingCall(call, {
         start: next => {
           const listener = new ServerListenerBuilder()
             .withOnReceiveMetadata((metadata, pass) => {
               if (this.#refusing) return call.sendStatus(toServiceError(fail.draining()));
               this.#calls.add(call);
+              this.#onChange(this.#calls.size);
               pass(metadata);
             })
             .withOnCancel(over)

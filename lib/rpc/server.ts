@@ -14,11 +14,10 @@ import { HealthImplementation, protoPath as healthProto } from 'grpc-health-chec
 import type { Logger } from 'pino';
 import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
-import { SERVER_WINDOW } from './channel.js';
 import { CallsInFlight } from './in-flight.js';
 import { loadReflected } from './reflected.js';
 import { Security } from './security.js';
-import { widenConnections, widenStreams } from './window.js';
+import { Windows } from './window.js';
 
 const healthPackage = loadSync(healthProto);
 
@@ -68,7 +67,11 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     paths: Object.values(definition).map(method => method.path),
     callers,
   }));
+  const uploads = services.flatMap(({ definition }) =>
+    Object.values(definition).flatMap(method => (method.requestStream ? [method.path] : [])),
+  );
   const calls = new CallsInFlight();
+  const uploading = new CallsInFlight(count => windows.fit(count));
   const server = new Server({
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
@@ -79,6 +82,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     }),
     interceptors: [
       calls.interceptor(new Set(permissions.flatMap(({ paths }) => paths))),
+      uploading.interceptor(new Set(uploads)),
       authorise(security, permissions, options.log),
     ],
   });
@@ -92,10 +96,10 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     Object.assign({}, healthPackage, ...services.map(each => loadReflected(each.proto))),
   ).addToServer(server);
 
-  widenStreams(server, SERVER_WINDOW);
+  const windows = new Windows(server);
   const tokens = services.some(({ callers }) => callers.includes('administrator'));
   const port = await bind(server, listen, security.serverCredentials(listen.host, tokens));
-  widenConnections(server, SERVER_WINDOW);
+  windows.bound();
 
   let ending = false;
   return {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { command } from '../cli/admin-server.js';
+import { blobFile } from '../support/blob-file.js';
 import { type EntrepotOptions, startEntrepot } from '../support/entrepot.js';
 import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
 import { freePort } from '../support/ports.js';
@@ -68,8 +69,7 @@ async function again(args: readonly string[]): Promise<readonly string[]> {
 
 /** Where a region keeps a blob. */
 function fileOf(region: string, digest: string): string {
-  const hex = digest.replace('sha256:', '');
-  return join(storage, region, 'sha256', hex.slice(0, 2), hex);
+  return blobFile(join(storage, region), digest);
 }
 
 test('found from the environment of any process: a worker, a gateway, a storage-proxy', async () => {

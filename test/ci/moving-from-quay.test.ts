@@ -14,6 +14,7 @@ import { freePort } from '../support/ports.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { accounts, writeUsers } from '../support/users.js';
 
 const test = suite('moving from Quay', { needs: ['regctl', 'docker-registry'], timeoutMs: 120_000 });
 
@@ -30,8 +31,12 @@ test.before(async () => {
   const file = join(folder, 'quay.yml');
   await writeFile(file, `version: 0.1\n${storage}\nhttp: {addr: '${quay}'}\nlog: {accesslog: {disabled: true}}\n`);
   await startDaemon('docker-registry', ['serve', file], async () => (await fetch(`http://${quay}/v2/`)).ok);
-  stack = await startStack();
-  for (const host of [quay, new URL(stack.us).host]) await inShell(`regctl registry set --tls disabled ${host}`);
+  const users = await writeUsers({ mover: { password: 'moving' } });
+  const config = { ...accounts(users), SUPER_USERS: ['mover'], ENTREPOT_ANONYMOUS_ACCESS: 'none' };
+  stack = await startStack({ config });
+  const host = new URL(stack.us).host;
+  for (const each of [quay, host]) await inShell(`regctl registry set --tls disabled --skip-check ${each}`);
+  await inShell(`echo moving | regctl registry login ${host} --user mover --pass-stdin`);
 });
 
 async function inShell(script: string): Promise<string> {

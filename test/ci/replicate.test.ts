@@ -6,12 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { Workers } from '../../lib/metadata/workers.js';
-import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
+import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
+import { blobFile } from '../support/blob-file.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -53,7 +54,7 @@ async function inEu(digest: Digest): Promise<Buffer> {
   return Buffer.concat(got);
 }
 function fileOf(location: string, digest: Digest): string {
-  return join(stack.storagePath(location), 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+  return blobFile(stack.storagePath(location), digest);
 }
 /** Waits until an upload in eu has some bytes, but is not finished. */
 async function untilPartlyThere(): Promise<void> {

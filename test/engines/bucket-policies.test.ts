@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import {
   CreateBucketCommand,
-  CreateMultipartUploadCommand,
   DeleteBucketCommand,
   DeleteBucketPolicyCommand,
   DeleteObjectCommand,
@@ -20,17 +19,14 @@ import {
 import { fromTemporaryCredentials } from '@aws-sdk/credential-providers';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
-import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import type { Engine, Session } from '../../storage-proxy/engines/engine.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
-import { collect, pattern, pieces } from '../contract/bytes.js';
 import { CEPH_NEEDS, startCeph } from '../stores/ceph.js';
 import { clientOf, makeBucket, radosArguments, type S3Server, type TestBucket } from '../stores/store.js';
 import { atEnd, suite } from '../support/suite.js';
+import { doEverything, refused } from './rights.js';
 
 const test = suite('S3: least rights', { needs: CEPH_NEEDS, timeoutMs: 60_000 });
 
-const MIB = 1024 * 1024;
 const USER = 'registry-us';
 const policySchema = z.object({
   Version: z.string(),
@@ -83,68 +79,6 @@ const asUser = (changes: Readonly<Record<string, unknown>> = {}) =>
     arguments: radosArguments(bucket, { access_key: keys.accessKey, secret_key: keys.secretKey, ...changes }),
   });
 
-/**
- * What another user of the bucket has left there, as in one that is taken over: a blob, and an unfinished upload. A
- * store may let everybody do with their own objects what a policy does not grant.
- */
-async function fromBefore(): Promise<Digest> {
-  const Body = Buffer.from('from Quay');
-  const digest = digestOf(Body);
-  const Key = keyOf(digest);
-  await bucket.client.send(new PutObjectCommand({ Bucket: bucket.name, Key, Body }));
-  await bucket.client.send(new CreateMultipartUploadCommand({ Bucket: bucket.name, Key }));
-  return digest;
-}
-
-const keyOf = (digest: Digest) => `datastorage/registry/sha256/${digest.slice(7, 9)}/${digest.slice(7)}`;
-
-/** Everything that a storage-proxy does with its bucket. Throws what it is refused. */
-async function doEverything(open: () => Engine): Promise<void> {
-  const engine = open();
-  const { readError, writeError } = await engine.probe();
-  if (readError ?? writeError) throw readError ?? writeError;
-  const append = async (at: Engine, session: Session, data: Buffer) =>
-    (await at.append(session, pieces(data, 300_000), () => {})).session;
-
-  const stored: Digest[] = [await fromBefore()];
-  for (const digest of stored) assert.is((await collect((await engine.read(digest, { offset: 0 })).bytes)).length, 9);
-  for (const size of [1_000, 17 * MIB + 1]) {
-    for (const known of [false, true]) {
-      const data = pattern(size, size + Number(known));
-      const digest = digestOf(data);
-      assert.is(await engine.stat(digest), undefined);
-      let { session } = await engine.begin(known ? { digest } : {});
-      session = await append(engine, session, data.subarray(0, size >> 1));
-      // What was begun without a digest is gone on with by another node, which knows only the session.
-      const next = known ? engine : open();
-      session = await append(next, session, data.subarray(size >> 1));
-      assert.is(await next.commit(session, digest), size);
-      assert.ok((await collect((await engine.read(digest, { offset: 0 })).bytes)).equals(data));
-      stored.push(digest);
-    }
-  }
-  const listed: Digest[] = [];
-  for await (const { digest } of engine.list(undefined)) listed.push(digest);
-  assert.equal(listed, stored.toSorted());
-
-  // One is ended by who began it, the other is found and swept up.
-  const left = [];
-  for (const seed of [1, 2]) left.push(await append(engine, (await engine.begin({})).session, pattern(9 * MIB, seed)));
-  assert.ok(left[0]);
-  await engine.abort(left[0]);
-  for await (const { session } of engine.staleUploads(Date.now() + 3_600_000)) await engine.abort(session);
-  for (const digest of stored) await engine.remove(digest);
-  assert.equal(await bucket.content(), []);
-}
-
-async function refused(what: string, request: Promise<unknown>): Promise<void> {
-  const answer = await request.then(
-    () => 'it is allowed',
-    (error: unknown) => (error instanceof Error ? error.name : String(error)),
-  );
-  assert.match(answer, /^(AccessDenied|Forbidden|TooManyBuckets)$/, what);
-}
-
 const ONE = 'datastorage/registry/one';
 
 /** Objects that the policy leaves out. */
@@ -186,8 +120,8 @@ async function refusesTheRest(client: S3Client): Promise<void> {
 
 test('a bucket policy, for a user who owns nothing: enough', async () => {
   await grant(forBucket(policyOf('Ceph'), bucket));
-  await doEverything(() => asUser());
-  await doEverything(() => asUser({ server_side_assembly: false }));
+  await doEverything(bucket, () => asUser());
+  await doEverything(bucket, () => asUser({ server_side_assembly: false }));
 });
 
 test('and nothing else', async () => {
@@ -200,7 +134,7 @@ test('and nothing else', async () => {
 for (const action of actionsOf(policyOf('Ceph'))) {
   test(`without ${action} something is missing`, async () => {
     await grant(forBucket(policyOf('Ceph'), bucket, action));
-    const message = await doEverything(() => asUser()).then(
+    const message = await doEverything(bucket, () => asUser()).then(
       () => 'nothing is',
       (error: unknown) => String(error),
     );
@@ -217,7 +151,7 @@ test('the same as the rights of a role', async () => {
   await bucket.client.send(new DeleteBucketPolicyCommand({ Bucket: bucket.name }));
   const endpoint = `http://${server.host}:${server.port}`;
   process.env.AWS_ENDPOINT_URL_STS = endpoint;
-  await doEverything(() =>
+  await doEverything(bucket, () =>
     createEngine({
       name: 'usstorage',
       driver: 'STSS3Storage',
@@ -249,7 +183,7 @@ test('a versioned bucket: the same policy, and nothing can be deleted for good',
   const { client, name: Bucket } = bucket;
   await grant(forBucket(policyOf('Ceph'), bucket));
   await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }));
-  await doEverything(() => asUser());
+  await doEverything(bucket, () => asUser());
   const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket }));
   assert.ok(Versions.length > 0);
   const Key = Versions[0]?.Key;

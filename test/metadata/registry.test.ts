@@ -4,16 +4,23 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { Adoption } from '../../lib/metadata/adoption.js';
-import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
-import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
+import type { RepositoryName } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
 import { suite } from '../support/suite.js';
-import { session, untilWaitedFor } from './rows.js';
+import {
+  imageOf,
+  newDigest,
+  newRepository,
+  pushed,
+  repository,
+  session,
+  tag,
+  traceId,
+  untilWaitedFor,
+} from './rows.js';
 
 const test = suite('metadata: registry');
-const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const US_TO_EU = {
   target: 'eustorage',
   source: 'usstorage',
@@ -22,40 +29,12 @@ const US_TO_EU = {
   bytes: Number.MAX_SAFE_INTEGER,
 };
 let m: Metadata;
-let counter = 0;
 
 test.before(async () => {
   m = await freshMetadata();
 });
 
-function newRepository(): RepositoryName {
-  return repository(`ns${++counter}/app`);
-}
-function repository(name: string): RepositoryName {
-  const parsed = parseRepository(name);
-  if (!parsed) throw new Error(`bad name ${name}`);
-  return parsed;
-}
-function tag(name: string): Tag {
-  const parsed = parseTag(name);
-  if (!parsed) throw new Error(`bad tag ${name}`);
-  return parsed;
-}
-function newDigest(): Digest {
-  return digestOf(Buffer.from(`blob ${++counter}`));
-}
-async function recorded(repo: RepositoryName, location = 'usstorage'): Promise<Digest> {
-  const digest = newDigest();
-  await m.blobs.record({ repository: repo, digest, size: 7, location, traceId: 'f'.repeat(32) });
-  return digest;
-}
-function imageOf(blobs: Digest[], extra: object = {}): { bytes: Buffer; digest: Digest; facts: ManifestFacts } {
-  const [config, ...layers] = blobs.map(digest => ({ mediaType: 'application/x.y', digest, size: 7 }));
-  const bytes = Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType: IMAGE, config, layers, ...extra, n: ++counter }),
-  );
-  return { bytes, digest: digestOf(bytes), facts: readManifest(bytes, IMAGE) };
-}
+const recorded = (repo: RepositoryName, location?: string) => pushed(m, repo, location);
 
 test('a blob is found in its repository only, with the locations that hold it', async () => {
   const [mine, other] = [newRepository(), newRepository()];
@@ -186,7 +165,7 @@ test('recording a blob queues exactly the copies that are missing, with the trac
        join imagestoragelocation l on l.id = r.location_id where s.content_checksum = $1`,
     [digest],
   );
-  assert.equal(rows, [{ name: 'eustorage', trace_id: 'f'.repeat(32) }]);
+  assert.equal(rows, [{ name: 'eustorage', trace_id: traceId }]);
 });
 
 test('a blob pushed to both locations has nothing left to copy', async () => {
@@ -326,7 +305,7 @@ test('manifest: stored only when the repository has every blob, and says which a
   assert.equal(await m.manifests.put(put), { kind: 'stored' });
   const found = await m.manifests.find(repo, { tag: tag('v1') });
   assert.equal(found.manifest?.bytes, image.bytes);
-  assert.is(found.manifest?.mediaType, IMAGE);
+  assert.is(found.manifest?.mediaType, image.facts.mediaType);
   assert.is((await m.manifests.find(repo, { digest: image.digest }, image.digest)).manifest?.bytes, undefined);
 });
 

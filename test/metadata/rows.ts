@@ -11,7 +11,8 @@ import { until } from '../support/wait.js';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
-const traceId = 'a'.repeat(32);
+/** Of every push of these. */
+export const traceId = 'a'.repeat(32);
 let counter = 0;
 
 export function repository(name: string): RepositoryName {

@@ -27,6 +27,8 @@ export interface S3Server {
   readonly kmsKey?: string;
   /** Makes another user, who owns nothing, and may make no bucket. */
   user?(name: string): Promise<{ readonly accessKey: string; readonly secretKey: string }>;
+  /** Makes a container, unless it is there, and lets a user read and write in it, where that is no bucket policy's matter. */
+  open?(container: string, user: string): Promise<void>;
   /** Makes a role that the server's user may assume, and that may do what `policy` says; without one, everything. Resolves to its ARN. */
   role?(name: string, policy?: string): Promise<string>;
   /** Resolves when it works on nothing any more, also not for a client that is gone. Absent where nothing is known of it. */

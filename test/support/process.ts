@@ -25,7 +25,7 @@ export interface ProcessOptions {
   readonly through?: readonly string[];
   /** Asked again and again until it answers true; may throw while it cannot know yet. Absent: ready at once. */
   readonly ready?: (process: StartedProcess) => Promise<boolean>;
-  /** Default 20 s. */
+  /** Default 45 s. */
   readonly readyTimeoutMs?: number;
 }
 
@@ -67,7 +67,7 @@ export async function startProcess(options: ProcessOptions): Promise<StartedProc
   });
   const started = wrap(name, child);
   atEnd(() => started.stop());
-  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 20_000);
+  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 45_000);
   return started;
 }
 

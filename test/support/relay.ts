@@ -12,6 +12,8 @@ export interface Relay {
   target: number | undefined;
   /** Bytes that came from the target so far, whether or not anybody got them. */
   readonly received: number;
+  /** Bytes that went to the target so far. */
+  readonly sent: number;
   /** What may come from the target in a second, over all connections. */
   bytesPerSecond: number;
   /** From now on nothing passes, and nobody is told; or again. Connections that were open stay dead. */
@@ -23,6 +25,7 @@ export interface Relay {
 export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
   const sockets = new Set<Socket>();
   let received = 0;
+  let sent = 0;
   let isCut = false;
   let freeAt = 0;
 
@@ -55,7 +58,9 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
       freeAt = Math.max(now, freeAt) + (bytes / relay.bytesPerSecond) * 1_000;
       if (freeAt > now) await sleep(freeAt - now);
     };
-    carry(near, far, async () => {}).catch(end);
+    carry(near, far, async bytes => {
+      sent += bytes;
+    }).catch(end);
     carry(far, near, count).catch(end);
   });
   const relay: Relay = {
@@ -63,6 +68,9 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
     target: undefined,
     get received() {
       return received;
+    },
+    get sent() {
+      return sent;
     },
     bytesPerSecond: Number.POSITIVE_INFINITY,
     cut: () => {

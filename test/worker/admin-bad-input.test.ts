@@ -1,8 +1,7 @@
 /** What no call of the Admin service takes: each says which field is wrong, and none of it is an internal error. */
 import * as assert from 'uvu/assert';
-import { StatusError } from '../../lib/rpc/errors.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
-import { call, read, startAdmin } from '../support/admin.js';
+import { call, failure, read, startAdmin } from '../support/admin.js';
 import { freshMetadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
 
@@ -12,14 +11,6 @@ let admin: AdminClient;
 test.before(async () => {
   admin = await startAdmin(await freshMetadata());
 });
-
-async function failure(work: Promise<unknown>): Promise<string> {
-  const error = await work.then(
-    () => undefined,
-    failed => failed,
-  );
-  return error instanceof StatusError ? `${error.status} ${error.reason}: ${error.message}` : `no failure: ${error}`;
-}
 
 test('names that cannot be one', async () => {
   for (const location of ['a\0b', 'a\nb', 'x'.repeat(10_000)]) {

@@ -19,7 +19,7 @@ import {
   queued,
   requeued,
 } from '../metadata/rows.js';
-import { call, read, startAdmin } from '../support/admin.js';
+import { call, failure, read, startAdmin } from '../support/admin.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
@@ -43,13 +43,6 @@ test.before.each(async () => {
 function where(repository: string, reference: string): Promise<GetImageReplicationResponse__Output> {
   return call(admin.GetImageReplication.bind(admin), { repository, reference });
 }
-async function failure(making: Promise<unknown>): Promise<string> {
-  return making.then(
-    () => 'none',
-    error => `${error.status} ${error.reason}: ${error.message}`,
-  );
-}
-
 test('an image: complete, or what is missing in each location, and why', async () => {
   const repo = newRepository();
   const digests = [];
