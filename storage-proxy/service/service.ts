@@ -38,10 +38,10 @@ export const CONCURRENCY = 16;
 const WAIT_MS = 5_000;
 
 /**
- * The memory budget. A read holds two pieces and two copies of a frame, 128 KiB each; an append two gathered writes of
+ * The memory budget. A read holds two pieces and a copy of a frame, 128 KiB each; an append two gathered writes of
  * 512 KiB, and beside them up to SERVER_WINDOW (8 MiB) that its caller has sent while the disk is slower: the window is
  * each stream's own, the connection's bounds nothing (seen: 64 appends that do not move hold 520 MiB); a batch 4 MiB and
- * what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are about 130 + 70 + 130 + 50
+ * what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are about 100 + 70 + 130 + 50
  * MiB while the disk keeps up. Seen: 200 paused readers cost 160 MiB, of which V8 would give back a third if it had to.
  */
 function makeGates() {
