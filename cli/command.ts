@@ -15,8 +15,24 @@ export type Options = Record<
   }
 >;
 
+/** The option of every command that reads a configuration. */
+export const CONFIG_OPTION: Options = {
+  config: {
+    type: 'string',
+    short: 'c',
+    placeholder: 'FILE',
+    help: 'the configuration (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
+  },
+};
+
 /** The options that were given. */
 export type Given = Readonly<Record<string, string | boolean | readonly string[] | undefined>>;
+
+/** An option's text; undefined if it was not given. */
+export function textOf(given: Given, option: string): string | undefined {
+  const value = given[option];
+  return typeof value === 'string' ? value : undefined;
+}
 
 /** One command. */
 export interface Command {

@@ -125,8 +125,8 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   log.info({ listen: listen.map(formatAddress).join(', '), preference: config.preference }, 'the gateway serves');
 
   return {
-    async stop(graceMs) {
-      await server.stop(graceMs);
+    async stop(graceMs, farewellMs) {
+      await server.stop(graceMs, farewellMs);
       await metricsListener?.close();
       await access.close();
       await presence.close();

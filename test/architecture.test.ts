@@ -7,7 +7,7 @@ import { distFolder } from './support/process.js';
 import { suite } from './support/suite.js';
 
 const project = resolve(distFolder, '..');
-const folders = ['proto', 'lib', 'gateway', 'storage-proxy', 'worker', 'cli', 'deploy', 'test'];
+const folders = ['proto', 'lib', 'gateway', 'storage-proxy', 'worker', 'cli', 'deploy', 'docs', 'test'];
 
 function sources(): string[] {
   return folders.flatMap(folder =>

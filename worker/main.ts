@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Locations } from '../lib/locations/locations.js';
+import { AppliedCalls } from '../lib/metadata/applied-calls.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
 import { waitForMigrations } from '../lib/metadata/migrate.js';
@@ -25,7 +26,7 @@ import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { WorkerMetrics } from '../lib/telemetry/worker-metrics.js';
 import { adminService } from './admin/service.js';
-import { CountFolding } from './counts/folding.js';
+import { foldCounts } from './counts/folding.js';
 import { Asking } from './crossing/asking.js';
 import { Crossings } from './crossing/crossings.js';
 import { crossingService } from './crossing/service.js';
@@ -37,9 +38,11 @@ import { BacklogMetrics } from './replicate/backlog.js';
 import { Replicator } from './replicate/replicator.js';
 import { Roster } from './replicate/roster.js';
 import { Requeuing } from './requeue/requeuing.js';
+import { Tidying } from './tidying.js';
 
 /** Redis may be in another region. */
 const PUBLISH_TIMEOUT_MS = 2_000;
+const FORGET_MS = 10 * 60_000;
 
 await runRole('worker', start);
 
@@ -125,7 +128,14 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     requeuing.wake();
   };
   const listener = new ReplicationListener(config.database.listenUrl, onSignal, log);
-  const counts = new CountFolding(db, log);
+  const counts = foldCounts(db, log);
+  const calls = new AppliedCalls(db);
+  const forgetting = new Tidying({
+    everyMs: FORGET_MS,
+    work: () => calls.forget(),
+    failure: 'cannot forget the numbers of old calls',
+    log,
+  });
   const expiry = new UploadExpiry(new Uploads(db, settingsOf(config)), locations, config.uploadExpiryMinutes, log);
 
   server.setHealth('', true);
@@ -136,17 +146,24 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
   if (!config.replication) log.warn('FEATURE_STORAGE_REPLICATION is false: nothing is copied');
 
   return {
-    async stop(graceMs) {
+    async stop(graceMs, farewellMs) {
       ending.abort();
-      await Promise.all([listener.close(), expiry.close(), asking.close(), replicator.stop(), server.stop(graceMs)]);
+      await Promise.all([
+        listener.close(),
+        expiry.close(),
+        asking.close(),
+        // Others may have its share of the copies while it still answers.
+        replicator.stop().then(() => roster.close()),
+        server.stop(graceMs, farewellMs),
+      ]);
       crossings.close();
       await Promise.all([
         requeuing.close(),
         sweep.close(),
         publisher?.close(),
-        roster.close(),
         presence.close(),
         counts.close(),
+        forgetting.close(),
         metricsListener?.close(),
       ]);
       await queued.close();

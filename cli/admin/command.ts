@@ -1,5 +1,5 @@
 /** What all commands that call the Admin service have in common: their options, their exit statuses, and how they end. */
-import { type Command, type Given, type Options, UsageError } from '../command.js';
+import { CONFIG_OPTION, type Command, type Given, type Options, textOf, UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
 import type { Io } from '../io.js';
 import { Screen } from '../output/screen.js';
@@ -33,12 +33,7 @@ const COMMON: Options = {
     placeholder: 'HOST:PORT',
     help: 'the worker to ask; several, separated by commas, are tried in turn',
   },
-  config: {
-    type: 'string',
-    short: 'c',
-    placeholder: 'FILE',
-    help: 'the configuration (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
-  },
+  ...CONFIG_OPTION,
   json: { type: 'boolean', help: 'print one JSON object a line' },
 };
 
@@ -67,12 +62,6 @@ const COMMON_EXITS = `2 the command was called wrongly, 3 no worker could be ask
 /** The argument that is no option. */
 export function operandOf(given: Given): string {
   return textOf(given, 'operand') ?? '';
-}
-
-/** An option's text; undefined if it was not given. */
-export function textOf(given: Given, option: string): string | undefined {
-  const value = given[option];
-  return typeof value === 'string' ? value : undefined;
 }
 
 /** An option that is a whole number. Throws a UsageError. */

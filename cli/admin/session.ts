@@ -1,22 +1,17 @@
 /** From the start of a command to its end: finds a worker, minds the signals, and turns what fails into words and a status. */
 import { pino } from 'pino';
 import { type AdminAccess, loadAdminAccess } from '../../lib/config/admin.js';
-import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StatusError } from '../../lib/rpc/errors.js';
-import { askServing } from '../../lib/rpc/health.js';
-import { AdminStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
-import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
-import { type Given, UsageError } from '../command.js';
+import { stripCredentials } from '../../lib/telemetry/credentials.js';
+import { type Given, textOf, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import type { Io } from '../io.js';
 import { reasonOf } from '../output/reason.js';
 import type { Screen } from '../output/screen.js';
-import { Admin } from './admin.js';
-import { textOf } from './command.js';
-
-/** How long a worker may take to say that it is there. */
-const ANSWER_MS = 3_000;
+import { Admin, type AdminOptions } from './admin.js';
+import { dialOf } from './dial.js';
+import { Workers } from './workers.js';
 
 interface SessionOptions {
   readonly given: Given;
@@ -35,12 +30,14 @@ export async function withAdmin(
   // What there is to say about certificates is said by what fails.
   const security = Security.open(access.grpc, pino({ level: 'silent' }));
   const interruption = new Interruption(ended);
-  let admin: Admin | undefined;
+  const { signal } = interruption;
+  const workers = new Workers({ access, dial: dialOf(access, security), signal });
   try {
-    admin = await findWorker(access, security, interruption.signal);
-    return await work(admin, interruption.signal);
+    const first = await workers.next();
+    const context = { token: access.token, signal };
+    return await work(new Admin({ workers, first, context, onNext: sayNext(screen, io) }), signal);
   } catch (error) {
-    const failure = interruption.failure ?? failureOf(error, admin?.address);
+    const failure = interruption.failure ?? failureOf(error, workers.current?.address);
     if (failure instanceof Failure) {
       const { exit, reason, message } = failure;
       screen.object('error', { exit, reason, message });
@@ -48,7 +45,7 @@ export async function withAdmin(
     throw failure;
   } finally {
     screen.clear();
-    admin?.client.close();
+    workers.close();
     interruption.close();
     await security.close();
   }
@@ -71,29 +68,15 @@ function addressesOf(server: string): readonly string[] {
   return addresses;
 }
 
-async function findWorker({ servers, token }: AdminAccess, security: Security, signal: AbortSignal): Promise<Admin> {
-  const context = { token, signal };
-  const failures: string[] = [];
-  for (const address of servers) {
-    let client: AdminClient | undefined;
-    try {
-      client = new AdminStub(...security.dial(address, 'worker', channelOptions(NEAR_WINDOW)));
-      if (await askServing(client, '', ANSWER_MS, context)) return new Admin(client, address, context);
-      failures.push(`  ${address}: is shutting down`);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      failures.push(`  ${address}: ${reasonOf(error)}`);
-    }
-    client?.close();
-  }
-  throw new Failure(
-    EXIT.unreachable,
-    [
-      'no worker answers:',
-      ...failures,
-      'Say where one listens (its ENTREPOT_WORKER_LISTEN), with --server HOST:PORT or ENTREPOT_ADMIN_SERVERS.',
-    ].join('\n'),
-  );
+/** Says that another worker is asked from now on. */
+function sayNext(screen: Screen, { stderr }: Io): AdminOptions['onNext'] {
+  return (lost, address) => {
+    screen.object('goingOn', { address, lost: lost.address, reason: lost.reason });
+    if (screen.kind === 'json') return;
+    screen.clear();
+    const at = address === lost.address ? 'it is back, and the command goes on' : `the command goes on at ${address}`;
+    stderr.write(stripCredentials(`entrepot: the worker at ${lost.address} is gone (${lost.reason}): ${at}\n`));
+  };
 }
 
 /** What a call failed with, in words for who called. Other errors than calls' are handed back. */

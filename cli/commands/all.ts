@@ -4,6 +4,7 @@ import { adopt } from './adopt.js';
 import { backfill } from './backfill.js';
 import { certsInit, certsIssue } from './certs.js';
 import { configCheck } from './config-check.js';
+import { configKeys } from './config-keys.js';
 import { limits, pause, resume, retry } from './copying.js';
 import { events } from './events.js';
 import { health } from './health.js';
@@ -19,6 +20,7 @@ import { watch } from './watch.js';
 
 export const commands: readonly Command[] = [
   configCheck,
+  configKeys,
   migrate,
   usersHash,
   usersCheck,

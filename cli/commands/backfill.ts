@@ -1,7 +1,8 @@
 /** `entrepot backfillreplication`: queues what is missing. */
 import type { BackfillProgress__Output } from '../../proto/generated/entrepot/admin/v1/BackfillProgress.js';
 import type { QueuedCopy__Output } from '../../proto/generated/entrepot/admin/v1/QueuedCopy.js';
-import { adminCommand, textOf } from '../admin/command.js';
+import { adminCommand } from '../admin/command.js';
+import { textOf } from '../command.js';
 import { EXIT } from '../exit.js';
 import { count, counted } from '../output/format.js';
 import type { Screen } from '../output/screen.js';

@@ -1,11 +1,11 @@
 /** `entrepot config check`: says whether the processes could start with a configuration, before any of them does. */
 import { formatAddress } from '../../lib/config/address.js';
-import type { Config, Role } from '../../lib/config/config.js';
+import type { Config, Role, TracingConfig } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { formatProblem, type Problem } from '../../lib/config/problems.js';
 import { formatSize } from '../../lib/config/size.js';
 import { stripCredentials } from '../../lib/telemetry/credentials.js';
-import { type Command, UsageError } from '../command.js';
+import { CONFIG_OPTION, type Command, textOf, UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
 
 const ROLES: readonly Role[] = ['gateway', 'storage-proxy', 'worker', 'cli'];
@@ -21,12 +21,7 @@ export const configCheck: Command = {
     'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
   ].join('\n'),
   options: {
-    config: {
-      type: 'string',
-      short: 'c',
-      placeholder: 'FILE',
-      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
-    },
+    ...CONFIG_OPTION,
     role: {
       type: 'string',
       short: 'r',
@@ -37,7 +32,7 @@ export const configCheck: Command = {
   },
   async run(given) {
     const roles = given.role === undefined ? ROLES : [roleOf(given.role)];
-    const file = typeof given.config === 'string' ? given.config : undefined;
+    const file = textOf(given, 'config');
     const outcomes = roles.map(role => ({ role, ...check(role, file) }));
 
     const problems = outcomes.flatMap(({ role, error }) => (error?.problems ?? []).map(problem => ({ role, problem })));
@@ -126,6 +121,8 @@ function report(configs: readonly Config[]): string[] {
     lines.push(
       `  worker         ${formatAddress(worker.workerListen)}, copies to ${worker.workerLocations.join(', ')}`,
     );
+  const tracing = configs.find(config => config.tracing)?.tracing;
+  if (tracing) lines.push(`  traces         ${tracingTo(tracing)}`);
   const notices = new Set(configs.flatMap(config => config.notices));
   return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
 }
@@ -133,6 +130,10 @@ function report(configs: readonly Config[]): string[] {
 function grpcOf({ grpc }: Config): string {
   if (grpc.tls) return `TLS, with the certificate ${grpc.tls.cert}`;
   return grpc.insecure ? 'plain text, also over networks (ENTREPOT_INSECURE_GRPC)' : 'plain text, on this machine only';
+}
+
+function tracingTo({ endpoint, sampler: { kind, ratio } }: TracingConfig): string {
+  return `to ${stripCredentials(endpoint)}, ${kind}${kind.endsWith('ratio') ? ` ${ratio}` : ''}`;
 }
 
 function accessTo({ anonymousAccess, signIn }: Config): string {

@@ -1,7 +1,7 @@
 /** `entrepot retry`, `pause`, `resume` and `limits`: how copying to a location goes on. */
 import { parseDigest } from '../../lib/oci/digest.js';
-import { adminCommand, bytesOf, numberOf, operandOf, textOf } from '../admin/command.js';
-import { UsageError } from '../command.js';
+import { adminCommand, bytesOf, numberOf, operandOf } from '../admin/command.js';
+import { textOf, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { counted } from '../output/format.js';
 import { limitsText } from './status-lines.js';

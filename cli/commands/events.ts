@@ -1,6 +1,7 @@
 /** `entrepot events`: which image has arrived where. */
-import { adminCommand, numberOf, textOf } from '../admin/command.js';
-import { UsageError } from '../command.js';
+import type { WatchEventsRequest } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
+import { adminCommand, numberOf } from '../admin/command.js';
+import { textOf, UsageError } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { duration, moment } from '../output/format.js';
 
@@ -24,12 +25,15 @@ export const events = adminCommand({
       throw new UsageError('--after and --new exclude each other: give one of them');
   },
   async run({ admin, given, screen }) {
-    const stream = admin.follow(admin.client.watchEvents, {
+    const request: WatchEventsRequest = {
       afterId: numberOf(given, 'after', 0, Number.MAX_SAFE_INTEGER) ?? 0,
       onlyNew: given.new === true,
       repository: textOf(given, 'repository') ?? '',
       location: textOf(given, 'location') ?? '',
-    });
+    };
+    const stream = admin.follow(admin.client.watchEvents, request, last =>
+      last ? { ...request, onlyNew: false, afterId: last.id } : request,
+    );
     for await (const event of stream) {
       const { id, repository, tag, digest, location, pushedAt, completedAt } = event;
       screen.object('arrived', event);

@@ -5,7 +5,7 @@ import { loadConfig } from '../../lib/config/load.js';
 import { checkHealth } from '../../lib/rpc/health.js';
 import { Security, type ServerRole } from '../../lib/rpc/security.js';
 import { createLogger } from '../../lib/telemetry/log.js';
-import { type Command, UsageError } from '../command.js';
+import { CONFIG_OPTION, type Command, textOf, UsageError } from '../command.js';
 
 const TIMEOUT_MS = 5_000;
 
@@ -25,19 +25,12 @@ export const health: Command = {
     'process: it asks at the address where that one listens, and shows the same certificate.',
     'Exit status: 0 it can, 1 it cannot or there is none, 2 the command was called wrongly.',
   ].join('\n'),
-  options: {
-    config: {
-      type: 'string',
-      short: 'c',
-      placeholder: 'FILE',
-      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
-    },
-  },
+  options: CONFIG_OPTION,
   operand: 'ROLE',
   async run(given) {
     const role = ROLES.find(known => known === given.operand);
     if (!role) throw new UsageError(`there is no role ${given.operand}; it is one of ${ROLES.join(', ')}`);
-    const file = typeof given.config === 'string' ? given.config : undefined;
+    const file = textOf(given, 'config');
     const config = loadConfig({ role, file, env: process.env });
     const address = formatAddress(reachable(listenOf(role, config)));
     const isWell = role === 'gateway' ? await asksHttp(address) : await asksGrpc(address, role, config);

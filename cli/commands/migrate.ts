@@ -1,7 +1,7 @@
 /** `entrepot migrate`: brings the database to this release's schema. */
 import { loadConfig } from '../../lib/config/load.js';
 import { createLogger } from '../../lib/telemetry/log.js';
-import type { Command } from '../command.js';
+import { CONFIG_OPTION, type Command, textOf } from '../command.js';
 
 export const migrate: Command = {
   name: 'migrate',
@@ -11,18 +11,11 @@ export const migrate: Command = {
     'running release, and when several run it at the same time. A second run finds nothing to do.',
     'Exit status: 0 the schema is that of this release, 1 it is not, 2 the command was called wrongly.',
   ].join('\n'),
-  options: {
-    config: {
-      type: 'string',
-      short: 'c',
-      placeholder: 'FILE',
-      help: 'the file (default: ENTREPOT_CONFIG, or /conf/stack/config.yaml)',
-    },
-  },
+  options: CONFIG_OPTION,
   async run(given) {
     const config = loadConfig({
       role: 'cli',
-      file: typeof given.config === 'string' ? given.config : undefined,
+      file: textOf(given, 'config'),
       env: process.env,
     });
     // The cli always has a database; the type says so for all roles together.

@@ -1,7 +1,7 @@
 /** `entrepot namespace` and `mode`: what holds for all of the registry. */
 import type { Mode } from '../../proto/generated/entrepot/admin/v1/Mode.js';
-import { adminCommand, operandOf, textOf } from '../admin/command.js';
-import { type Given, UsageError } from '../command.js';
+import { adminCommand, operandOf } from '../admin/command.js';
+import { type Given, textOf, UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
 import { modeText } from './status-lines.js';
 

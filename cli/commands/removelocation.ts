@@ -1,4 +1,5 @@
 /** `entrepot removelocation`: Quay's words, and what Quay does not check. */
+import type { RemoveLocationRequest } from '../../proto/generated/entrepot/admin/v1/RemoveLocationRequest.js';
 import { type AdminCommand, adminCommand, type Call, operandOf } from '../admin/command.js';
 import { UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
@@ -60,7 +61,8 @@ function warning(location: string): string {
 }
 
 async function giveUp({ admin, screen }: Call, location: string): Promise<number> {
-  for await (const _ of admin.follow(admin.client.removeLocation, { location, giveUp: true }));
+  const request: RemoveLocationRequest = { location, giveUp: true };
+  for await (const _ of admin.follow(admin.client.removeLocation, request, () => request));
   screen.object('givenUp', { location });
   screen.line(`${location} is in use.`);
   return EXIT.done;
@@ -69,13 +71,15 @@ async function giveUp({ admin, screen }: Call, location: string): Promise<number
 /** Makes the call and shows what it says; resolves to the number of images that break. */
 async function remove({ admin, given, screen }: Call, location: string, dryRun: boolean): Promise<number> {
   const removal = new Removal(screen);
-  const events = admin.follow(admin.client.removeLocation, {
+  const request: RemoveLocationRequest = {
     location,
     confirm: dryRun ? '' : location,
     dryRun,
     force: given.force === true,
     deleteObjects: given['delete-objects'] === true,
-  });
+  };
+  // A dry run would say again what it has said.
+  const events = admin.follow(admin.client.removeLocation, request, dryRun ? undefined : () => request);
   let broken = 0;
   for await (const message of events) {
     if (message.event === 'progress' && message.progress) {

@@ -1,5 +1,6 @@
 /** `entrepot verify`: a location's store against its records. */
 import type { VerifyFinding__Output } from '../../proto/generated/entrepot/admin/v1/VerifyFinding.js';
+import type { VerifyLocationRequest } from '../../proto/generated/entrepot/admin/v1/VerifyLocationRequest.js';
 import type { VerifyProgress__Output } from '../../proto/generated/entrepot/admin/v1/VerifyProgress.js';
 import { adminCommand, numberOf, operandOf } from '../admin/command.js';
 import { EXIT } from '../exit.js';
@@ -25,13 +26,16 @@ export const verify = adminCommand({
   check: given => void numberOf(given, 'sample', 1, 99),
   async run({ admin, given, screen }) {
     let last: VerifyProgress__Output | undefined;
-    const events = admin.follow(admin.client.verifyLocation, {
+    const request: VerifyLocationRequest = {
       location: operandOf(given),
       depth: given.digest === true ? 'VERIFY_DEPTH_DIGEST' : 'VERIFY_DEPTH_SIZE',
       samplePercent: numberOf(given, 'sample', 1, 99) ?? 0,
       restart: given.restart === true,
       dryRun: given['dry-run'] === true,
-    });
+    };
+    // A dry run keeps no record of where it stopped.
+    const goOn = request.dryRun ? undefined : () => ({ ...request, restart: false });
+    const events = admin.follow(admin.client.verifyLocation, request, goOn);
     for await (const { progress, finding } of events) {
       if (finding) showFinding(screen, 'finding', finding);
       if (progress) {

@@ -1,7 +1,9 @@
 /** `entrepot watch`: waits until everything is copied. */
 import type { OpenCopies__Output } from '../../proto/generated/entrepot/admin/v1/OpenCopies.js';
+import type { WatchReplicationRequest } from '../../proto/generated/entrepot/admin/v1/WatchReplicationRequest.js';
 import type { WatchReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
-import { adminCommand, textOf } from '../admin/command.js';
+import { adminCommand } from '../admin/command.js';
+import { textOf } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { count, counted, duration } from '../output/format.js';
 import type { Screen } from '../output/screen.js';
@@ -21,11 +23,15 @@ export const watch = adminCommand({
   async run({ admin, given, screen }) {
     const location = textOf(given, 'location') ?? '';
     const bars = new Bars(screen);
-    const answers = admin.follow(admin.client.watchReplication, {
+    const request: WatchReplicationRequest = {
       goal: given.empty === true ? 'WATCH_GOAL_EMPTY' : 'WATCH_GOAL_SNAPSHOT',
       location,
       intervalMs: screen.kind === 'terminal' ? 250 : 1_000,
-    });
+    };
+    const answers = admin.follow(admin.client.watchReplication, request, last => ({
+      ...request,
+      upTo: last?.upTo ?? 0,
+    }));
     let inSync = false;
     for await (const answer of answers) {
       screen.object('progress', answer);

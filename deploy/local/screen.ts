@@ -67,7 +67,7 @@ The same with podman (add --tls-verify=false to push and pull), or with skopeo, 
 
 Ask whether everything is in sync, where an image is, how each region does (docs/commands.md has more):
 
-  export ENTREPOT_CONFIG=${data}/config.yaml
+  export ENTREPOT_CONFIG=${shellWord(`${data}/config.yaml`)}
   node dist/cli/main.js watch
   node dist/cli/main.js image demo/hello:1
   node dist/cli/main.js status
@@ -79,4 +79,9 @@ ${table.join('\n')}
 Data, logs and config.yaml: ${data}
 Anybody on this machine may push and pull; nobody else is served. Ctrl-C stops all of it.
 `;
+}
+
+/** A text as one word of a shell's command line. */
+function shellWord(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -144,7 +144,14 @@ function spawnPart(part: Part, options: SupervisorOptions): ChildProcess {
   const child = spawn(process.execPath, ['--enable-source-maps', join(options.dist, part.script)], {
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
-    env: { ...process.env, ...part.env, ENTREPOT_CONFIG: options.configPath, ENTREPOT_STOP_WITH_STDIN: '1' },
+    env: {
+      // No balancer has to hear of its end.
+      ENTREPOT_SHUTDOWN_DELAY_SECONDS: '0',
+      ...process.env,
+      ...part.env,
+      ENTREPOT_CONFIG: options.configPath,
+      ENTREPOT_STOP_WITH_STDIN: '1',
+    },
   });
   // Nothing is ever written to it; that it breaks is told by the process's end.
   child.stdin?.on('error', () => {});

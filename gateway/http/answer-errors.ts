@@ -36,7 +36,7 @@ export async function answerErrors(ctx: Context, next: Next): Promise<void> {
 }
 
 /** What a client is told about an error. */
-export function asOciError(error: unknown): OciError {
+function asOciError(error: unknown): OciError {
   if (error instanceof OciError) return error;
   if (error instanceof DatabaseUnavailable) {
     return oci.unavailable('the registry cannot reach its database now', error);

@@ -68,6 +68,10 @@ const because = (reason: string) => (reason === '' ? '' : `: ${reason}`);
 /** What a client sent, cut so that an answer stays small. */
 const quote = (text: string) => JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 
+/** The first of a list that may be long; `detail` has all of it. */
+const someOf = (texts: readonly string[]) =>
+  texts.slice(0, 5).join(', ') + (texts.length > 5 ? `, and ${texts.length - 5} others` : '');
+
 export const oci = {
   blobUnknown: (digest: Digest) =>
     new OciError(404, 'BLOB_UNKNOWN', `blob ${digest} is not in this repository`, { detail: { digest } }),
@@ -102,7 +106,7 @@ export const oci = {
   algorithmUnsupported: (name: string) =>
     new OciError(400, 'DIGEST_INVALID', `digest-algorithm ${quote(name)} is not supported: use sha256 or sha512`),
   manifestBlobUnknown: (digests: readonly Digest[]) =>
-    new OciError(404, 'MANIFEST_BLOB_UNKNOWN', `the manifest needs what this repository lacks: ${digests.join(', ')}`, {
+    new OciError(404, 'MANIFEST_BLOB_UNKNOWN', `the manifest needs what this repository lacks: ${someOf(digests)}`, {
       detail: { digests },
     }),
   manifestInvalid: (message: string) => new OciError(400, 'MANIFEST_INVALID', message),
@@ -158,7 +162,8 @@ export const oci = {
   tooManyTags: (limit: number) =>
     new OciError(414, 'SIZE_INVALID', `one push may set ${limit} tags at most: send the others with a second one`),
   parameterInvalid: (message: string) => new OciError(400, 'UNSUPPORTED', message),
-  headTooLarge: () => new OciError(431, 'SIZE_INVALID', 'the head of the request is too large'),
+  headTooLarge: () =>
+    new OciError(431, 'SIZE_INVALID', 'the head of the request is too large: send fewer or smaller headers'),
   headTooSlow: () => new OciError(408, 'UNSUPPORTED', 'the head of the request did not arrive in time'),
   hostMissing: () => new OciError(400, 'UNSUPPORTED', 'the request has no Host header, which HTTP/1.1 demands'),
   notHttp: () => new OciError(400, 'UNSUPPORTED', 'the request is not HTTP/1.1 as RFC 9112 writes it'),

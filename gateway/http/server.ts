@@ -4,7 +4,7 @@
  * Requests may last as long as bytes move (a layer of 20 GiB over a slow line takes hours), so there is no limit on a
  * request's time; what ends a connection is silence of the client, see idle.ts.
  */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import type { Address } from '../../lib/config/config.js';
 import type { Certificates, Loaded } from '../../lib/tls/certificates.js';
 import { markWaitingForContinue } from './body.js';
 import { answerClientErrors } from './client-errors.js';
+import { Connections } from './connections.js';
 import { endIdleConnections } from './idle.js';
 
 /** For the whole head of a request, from the connection's or the last answer's end. */
@@ -30,8 +31,9 @@ const MAX_HEADER_BYTES = 32 * 1024;
 /** For agreeing on TLS. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/** While draining: how long clients and load balancers have to learn that they should go elsewhere. */
-const FAREWELL_MS = { most: 8_000, quiet: 2_000, step: 50 };
+/** While ending: a connection that has rested for so long gets no further request, and is closed. */
+const RESTING_MS = 2_000;
+const LOOK_MS = 100;
 
 export interface HttpServerOptions {
   readonly log: Logger;
@@ -47,8 +49,8 @@ export class HttpServer {
   /** Ends what was begun for the servers. */
   readonly #ends: (() => void)[] = [];
   #handler: RequestListener = (_req, res) => res.writeHead(503).end();
+  readonly #connections = new Connections();
   #draining = false;
-  #lastRequest = 0;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -63,7 +65,9 @@ export class HttpServer {
   /** Begins to serve; resolves to where it listens. Rejects, naming the address, if it cannot. */
   listen(address: Address, handler: RequestListener): Promise<Address> {
     this.#handler = handler;
-    return this.#start(createServer(this.#limits()), address);
+    const server = createServer(this.#limits());
+    this.#connections.watch(server, 'connection');
+    return this.#start(server, address);
   }
 
   /** The same with TLS, beside it. Connections that exist live on when the certificate is replaced; new ones get the new one. */
@@ -76,6 +80,7 @@ export class HttpServer {
     });
     const replace = (loaded: Loaded) => server.setSecureContext(context(loaded));
     certificates.subscribe(replace);
+    this.#connections.watch(server, 'secureConnection');
     // Those that have not agreed on TLS yet are nobody's whom Node would close.
     const sockets = new Set<Socket>();
     server.on('connection', (socket: Socket) => {
@@ -111,8 +116,8 @@ export class HttpServer {
     answerClientErrors(server, idle.current);
     const onRequest: RequestListener = (req, res) => {
       idle.begin(req, res);
-      this.#lastRequest = Date.now();
-      if (this.#draining) res.shouldKeepAlive = false;
+      this.#connections.begin(res);
+      if (this.#draining) sayFarewell(res);
       this.#handler(req, res);
     };
     server.on('request', onRequest);
@@ -136,43 +141,37 @@ export class HttpServer {
   }
 
   /**
-   * Ends in order. First a farewell: still serving, but every answer says `Connection: close`, and health says no, until
-   * no request has come for a while. Then nobody is let in any more, and requests in flight have the rest of
-   * `graceMs`; then they are cut.
+   * Ends in order. First a farewell of `farewellMs`: still serving, but every answer says `Connection: close`, and health
+   * says no. Then nobody is let in any more, and requests in flight have the rest of `graceMs`; then they are cut.
    */
-  async stop(graceMs: number): Promise<void> {
-    const deadline = Date.now() + graceMs;
+  async stop(graceMs: number, farewellMs = 0): Promise<void> {
+    const deadline = performance.now() + graceMs;
     this.#draining = true;
-    // Of answers that began before, which did not say that their connection will end.
-    for (const server of this.#servers) server.keepAliveTimeout = FAREWELL_MS.quiet;
-    await this.#farewell(Math.min(FAREWELL_MS.most, graceMs / 2));
+    for (const answer of this.#connections.answers) sayFarewell(answer);
+    // Of answers that have begun, and did not say that their connection will end.
+    for (const server of this.#servers) server.keepAliveTimeout = RESTING_MS;
+    await sleep(Math.min(farewellMs, graceMs));
     // http.Server's own close also cuts connections that were accepted just now and have not yet sent their request.
     const closed = this.#servers.map(
       server => new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve())),
     );
-    const closeIdle = setInterval(() => {
-      for (const server of this.#servers) server.closeIdleConnections();
-    }, FAREWELL_MS.quiet);
-    const cut = setTimeout(
-      () => {
-        this.#log.warn('requests in flight are cut off: the time to finish is over');
-        for (const server of this.#servers) server.closeAllConnections();
-        for (const end of this.#ends) end();
-      },
-      Math.max(0, deadline - Date.now()),
-    );
+    const endResting = setInterval(() => this.#connections.endResting(RESTING_MS), LOOK_MS);
+    const cut = setTimeout(() => this.#cut(), Math.max(0, deadline - performance.now()));
     await Promise.all(closed);
-    clearInterval(closeIdle);
+    clearInterval(endResting);
     clearTimeout(cut);
     for (const end of this.#ends) end();
   }
 
-  async #farewell(mostMs: number): Promise<void> {
-    const began = Date.now();
-    const isOver = () => {
-      const now = Date.now();
-      return now - began >= mostMs || now - Math.max(began, this.#lastRequest) >= FAREWELL_MS.quiet;
-    };
-    while (!isOver()) await sleep(FAREWELL_MS.step);
+  #cut(): void {
+    const requests = this.#connections.answers.length;
+    if (requests > 0) this.#log.warn({ requests }, 'requests in flight are cut off: the time to finish is over');
+    for (const server of this.#servers) server.closeAllConnections();
+    for (const end of this.#ends) end();
   }
+}
+
+/** Has the client go elsewhere with its next request, if it can still be told. */
+function sayFarewell(answer: ServerResponse): void {
+  if (!answer.headersSent) answer.shouldKeepAlive = false;
 }

@@ -5,6 +5,7 @@ import { algorithmOf, type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, ManifestInvalid, readManifest } from '../../lib/oci/manifest.js';
 import { IMAGE_MANIFEST, isMediaType } from '../../lib/oci/media-types.js';
 import { parseTag, type Tag } from '../../lib/oci/name.js';
+import { annotate } from '../../lib/telemetry/span.js';
 import { readWholeBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
@@ -24,7 +25,7 @@ const REMEMBERED_TAGS = 10_000;
 export const MOST_TAGS = 100;
 
 export function manifest(parts: Parts): Resource<'manifest'> {
-  const { authorizer, config, manifestCache, manifests, replicationSignal, tags } = parts;
+  const { authorizer, config, manifestCache, manifests, replicationSignal } = parts;
   /** What a tag stood for last. Only a guess, so that the database need not send bytes that are here: it always decides. */
   const guesses = new LRUCache<string, Digest>({ max: REMEMBERED_TAGS });
 
@@ -37,6 +38,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     const found = await manifests.find(repository, reference, known);
     if (!found.manifest) throw missing(found.repositoryKnown, { repository, reference });
     const { digest, mediaType, size } = found.manifest;
+    annotate({ 'entrepot.digest': digest });
     if ('tag' in reference) guesses.set(key, digest);
     if (found.manifest.bytes) manifestCache.put(digest, found.manifest.bytes);
 
@@ -69,8 +71,10 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       tooLarge: () => oci.tooLarge(`a manifest may have ${limit} bytes at most (ENTREPOT_MAXIMUM_MANIFEST_SIZE)`),
     });
     const digest = checkDigest(bytes, reference);
+    annotate({ 'entrepot.digest': digest });
     const facts = readFacts(bytes, contentTypeOf(ctx, bytes));
-    const pushed = { repository, digest, tags: 'tag' in reference ? [reference.tag, ...asked] : asked };
+    const tags = 'tag' in reference ? [...new Set([reference.tag, ...asked])] : asked;
+    const pushed = { repository, digest, tags };
     const outcome = await manifests.put({ ...pushed, bytes, facts, traceId: ctx.state.traceId });
     if (outcome.kind === 'blobs-missing') throw oci.manifestBlobUnknown(outcome.digests);
     replicationSignal.notify();
@@ -80,7 +84,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       await waitForQuorum({ manifests, ...pushed, short: outcome.blobs, seconds, signal });
     }
     manifestCache.put(digest, bytes);
-    for (const tag of pushed.tags) guesses.set(`${repository}:${tag}`, digest);
+    for (const tag of tags) guesses.set(`${repository}:${tag}`, digest);
     warnOfPush(ctx, facts, outcome.absent ?? []);
     answerEmpty(ctx, 201, {
       Location: `/v2/${repository}/manifests/${digest}`,
@@ -94,7 +98,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
   async function remove(ctx: Context, { repository, reference }: ManifestRoute): Promise<void> {
     authorizer.demand(ctx, repository, 'delete');
     const indexes = 'tag' in reference ? undefined : await manifests.remove(repository, reference.digest);
-    const removed = 'tag' in reference ? await tags.remove(repository, reference.tag) : indexes;
+    const removed = 'tag' in reference ? await parts.tags.remove(repository, reference.tag) : indexes;
     if (!removed) throw oci.manifestUnknown(textOf(reference));
     if (indexes && indexes.length > 0) warn(ctx, `an index still lists the deleted manifest: ${indexes.join(', ')}`);
     answerEmpty(ctx, 202);

@@ -1,9 +1,8 @@
 /** Redis, as a cache and to tell others, that may vanish at any time: every method answers soon and none ever fails. */
-import type { ConnectionOptions } from 'node:tls';
 import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import type { RedisConfig, RedisTls } from '../config/config.js';
-import { FreshFile } from '../tls/file.js';
+import type { RedisConfig } from '../config/config.js';
+import { connectionOf } from './connection.js';
 
 /** A request that waits for Redis would rather do without it. */
 const COMMAND_TIMEOUT_MS = 50;
@@ -15,12 +14,7 @@ export class RedisCache {
   /** `timeoutMs`: how long a command may take, 50 ms if absent; more where nobody waits and Redis may be far away. */
   constructor(config: RedisConfig, log: Logger, { timeoutMs = COMMAND_TIMEOUT_MS } = {}) {
     this.#redis = new Redis({
-      host: config.host,
-      port: config.port,
-      db: config.db,
-      ...(config.password === undefined ? {} : { password: config.password }),
-      ...(config.username === undefined ? {} : { username: config.username }),
-      ...(config.tls ? { tls: tlsOf(config.tls) } : {}),
+      ...connectionOf(config),
       // Without a connection a command fails at once, instead of waiting for one.
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
@@ -88,23 +82,4 @@ export class RedisCache {
   close(): void {
     this.#redis.disconnect();
   }
-}
-
-/** Throws, naming the file, if one cannot be read. Each is read anew whenever a connection is made. */
-function tlsOf({ ca, cert, key, verified, hostChecked }: RedisTls): ConnectionOptions {
-  const options: ConnectionOptions = {
-    minVersion: 'TLSv1.2',
-    rejectUnauthorized: verified,
-    ...(hostChecked ? {} : { checkServerIdentity: () => undefined }),
-  };
-  for (const [name, path, setting] of [
-    ['ca', ca, 'ssl_ca_certs'],
-    ['cert', cert, 'ssl_certfile'],
-    ['key', key, 'ssl_keyfile'],
-  ] as const) {
-    if (path === undefined) continue;
-    const file = new FreshFile(path, setting);
-    Object.defineProperty(options, name, { get: () => file.text(), enumerable: true, configurable: true });
-  }
-  return options;
 }

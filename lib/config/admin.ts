@@ -7,14 +7,14 @@
 import { existsSync } from 'node:fs';
 import { formatAddress } from './address.js';
 import type { Address, GrpcConfig } from './config.js';
-import { readGrpc } from './grpc.js';
+import { readAuthorityAlone, readGrpc } from './grpc.js';
 import { Problems } from './problems.js';
 import { Reader } from './reader.js';
+import { KEYS } from './schema/schema.js';
 import { configFile, type Environment, readSettings } from './source.js';
-import { listenAddress, nodeAddresses, text } from './values.js';
 
 /** Where a worker listens if nothing is said: where the command looks, too. */
-export const DEFAULT_WORKER_LISTEN: Address = { host: '127.0.0.1', port: 7090 };
+const DEFAULT_WORKER_LISTEN: Address = KEYS.ENTREPOT_WORKER_LISTEN.absent;
 
 export interface AdminAccess {
   /**
@@ -25,7 +25,11 @@ export interface AdminAccess {
   readonly grpc: GrpcConfig;
   /** `ENTREPOT_ADMIN_TOKEN`: never log it. */
   readonly token: string | undefined;
+  /** The path of `ENTREPOT_GRPC_TLS_CA` where a token takes the place of a certificate; then `grpc` has none. */
+  readonly authority: string | undefined;
 }
+
+const WITHOUT_CERTIFICATE: GrpcConfig = { tls: undefined, insecure: false, administrators: [], adminTokens: [] };
 
 /** Reads it. Throws a `ConfigError`. */
 export function loadAdminAccess(file: string | undefined, env: Environment): AdminAccess {
@@ -33,21 +37,23 @@ export function loadAdminAccess(file: string | undefined, env: Environment): Adm
   const wanted = file !== undefined || Boolean(env.ENTREPOT_CONFIG) || existsSync(path);
   const problems = new Problems();
   const reader = new Reader(readSettings(wanted ? path : undefined, env, problems), problems);
-  const own = reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, undefined);
+  const own = reader.take('ENTREPOT_WORKER_LISTEN', undefined);
   const others = readAdminServers(reader);
-  const grpc = readGrpc(reader, 'cli', { listen: undefined, locations: [] });
   const token = readAdminToken(reader);
+  const authority = token === undefined ? undefined : readAuthorityAlone(reader);
+  const grpc = authority ? WITHOUT_CERTIFICATE : readGrpc(reader, 'cli', { listen: undefined, locations: [] });
   problems.throwIfAny(path);
   const all = [...(own && own.port > 0 ? [reachedAt(own)] : []), ...others];
-  return { servers: all.length > 0 ? [...new Set(all)] : [formatAddress(DEFAULT_WORKER_LISTEN)], grpc, token };
+  const servers = all.length > 0 ? [...new Set(all)] : [formatAddress(DEFAULT_WORKER_LISTEN)];
+  return { servers, grpc, token, authority };
 }
 
 export function readAdminServers(reader: Reader): readonly string[] {
-  return reader.take('ENTREPOT_ADMIN_SERVERS', nodeAddresses, []);
+  return reader.take('ENTREPOT_ADMIN_SERVERS');
 }
 
 function readAdminToken(reader: Reader): string | undefined {
-  return reader.take('ENTREPOT_ADMIN_TOKEN', text('2bb80d53…'), undefined);
+  return reader.take('ENTREPOT_ADMIN_TOKEN');
 }
 
 /** How a process on the same machine reaches what listens there. */

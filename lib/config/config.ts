@@ -28,7 +28,7 @@ export interface OwnedLocation {
   readonly name: string;
   /** Quay's driver name, for example `LocalStorage`. */
   readonly driver: string;
-  /** The driver's arguments as they stand in the file; each engine validates its own. Holds credentials: never log it. */
+  /** The driver's arguments as they stand in the file, checked (engines/engines.ts). Holds credentials: never log it. */
   readonly arguments: Readonly<Record<string, unknown>>;
 }
 
@@ -112,6 +112,37 @@ export interface SignInConfig {
   readonly secretKey: string;
 }
 
+/** Which traces are recorded, and where they are sent; in the words of OpenTelemetry, see docs/tracing.md. */
+export interface TracingConfig {
+  /** The URL that spans are posted to. */
+  readonly endpoint: string;
+  /** Sent along. May hold a token: never log it. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** For one export, with its retries. */
+  readonly timeoutMs: number;
+  readonly gzip: boolean;
+  /** What the process says of itself; `service.name` is always there. */
+  readonly resource: Readonly<Record<string, string>>;
+  readonly sampler: {
+    readonly kind:
+      | 'always_on'
+      | 'always_off'
+      | 'traceidratio'
+      | 'parentbased_always_on'
+      | 'parentbased_always_off'
+      | 'parentbased_traceidratio';
+    /** From 0 to 1. */
+    readonly ratio: number;
+  };
+  /** Spans that wait to be sent. What does not fit is dropped. */
+  readonly queue: {
+    readonly maxSpans: number;
+    readonly maxBatch: number;
+    readonly delayMs: number;
+    readonly exportTimeoutMs: number;
+  };
+}
+
 /** What callers without an account may do; `undefined`: nothing is opened, and without accounts the gateway serves its own machine only. */
 export type AnonymousAccess = 'none' | 'pull' | 'push';
 
@@ -178,8 +209,12 @@ export interface Config {
   readonly owned: OwnedLocation | undefined;
   /** `ENTREPOT_HEALTH_REQUIRES_STORAGE`: /health/endtoend is 503 while the region's own location is down. */
   readonly healthRequiresStorage: boolean;
+  /** `ENTREPOT_SHUTDOWN_DELAY_SECONDS`: for so long a process that is told to end still takes new requests. */
+  readonly shutdownDelaySeconds: number;
   /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
+  /** `FEATURE_OTEL_TRACING`, `OTEL_CONFIG`, and OpenTelemetry's variables; undefined: nothing is recorded. */
+  readonly tracing: TracingConfig | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** The file that was read. */

@@ -1,4 +1,4 @@
-/** Quay's names of storage drivers. Which of them a storage-proxy can open is told by its engines. */
+/** Quay's names of storage drivers. This version has an engine for some of them (engines/engines.ts). */
 export const DRIVERS = [
   'LocalStorage',
   'S3Storage',

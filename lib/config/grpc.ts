@@ -1,25 +1,8 @@
 /** How processes make sure of each other over gRPC, and who may administer them. */
-import { z } from 'zod';
-import { IDENTITY_NAME } from '../tls/identity.js';
 import { isLoopback, parseAddress } from './address.js';
 import type { Address, AdminToken, CertificatePaths, GrpcConfig, LocationConfig, Role } from './config.js';
-import type { Key } from './keys.js';
 import type { Reader } from './reader.js';
-import { flag, text } from './values.js';
-
-const NAME_FORM = 'a name has at most 63 letters, digits and . _ - between them';
-
-const administratorNames = z.array(z.string().regex(IDENTITY_NAME, { error: NAME_FORM }), {
-  error: 'must be a list of the names in the certificates of administrators, for example [alice]',
-});
-
-const tokenHashes = z.record(
-  z.string().regex(IDENTITY_NAME, { error: NAME_FORM }),
-  z.string().regex(/^[0-9a-f]{64}$/i, {
-    error: 'must be the SHA-256 of the token, 64 hex digits: printf %s "$TOKEN" | sha256sum',
-  }),
-  { error: 'must be a mapping of names to the SHA-256 of their tokens' },
-);
+import type { Key } from './schema/schema.js';
 
 const PATHS = {
   ca: 'ENTREPOT_GRPC_TLS_CA',
@@ -36,7 +19,7 @@ export interface GrpcAddresses {
 /** Reads it, and notes a mistake for each address with which gRPC would be plain text over a network. */
 export function readGrpc(reader: Reader, role: Role, { listen, locations }: GrpcAddresses): GrpcConfig {
   const tls = readPaths(reader);
-  const insecure = reader.take('ENTREPOT_INSECURE_GRPC', flag, false);
+  const insecure = reader.take('ENTREPOT_INSECURE_GRPC');
   const hasPaths = Object.values(PATHS).some(key => reader.raw(key));
   if (insecure && hasPaths) {
     reader.mistake(
@@ -56,7 +39,7 @@ export function readGrpc(reader: Reader, role: Role, { listen, locations }: Grpc
   return {
     tls,
     insecure,
-    administrators: reader.take('ENTREPOT_ADMINISTRATORS', administratorNames, []),
+    administrators: reader.take('ENTREPOT_ADMINISTRATORS'),
     adminTokens: readTokens(reader),
   };
 }
@@ -66,7 +49,7 @@ const ADVICE =
   '("entrepot certs" makes them), or allow it with ENTREPOT_INSECURE_GRPC: true';
 
 function readPaths(reader: Reader): CertificatePaths | undefined {
-  const path = (name: keyof typeof PATHS) => reader.take(PATHS[name], text(`/conf/stack/grpc/${name}`), undefined);
+  const path = (name: keyof typeof PATHS) => reader.take(PATHS[name]);
   const [ca, cert, key] = [path('ca'), path('cert'), path('key')];
   if (ca !== undefined && cert !== undefined && key !== undefined) return { ca, cert, key };
   const given = Object.values(PATHS).filter(each => reader.raw(each));
@@ -76,7 +59,16 @@ function readPaths(reader: Reader): CertificatePaths | undefined {
   return undefined;
 }
 
+/**
+ * `ENTREPOT_GRPC_TLS_CA` where it stands alone: an administrator who has a token needs no certificate, but must still know
+ * whom to send the token to.
+ */
+export function readAuthorityAlone(reader: Reader): string | undefined {
+  if (reader.raw(PATHS.cert) || reader.raw(PATHS.key)) return undefined;
+  return reader.take(PATHS.ca);
+}
+
 function readTokens(reader: Reader): AdminToken[] {
-  const hashes = reader.take('ENTREPOT_ADMIN_TOKENS', tokenHashes, {});
+  const hashes = reader.take('ENTREPOT_ADMIN_TOKENS');
   return Object.entries(hashes).map(([name, sha256]) => ({ name, sha256: sha256.toLowerCase() }));
 }

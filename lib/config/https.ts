@@ -4,7 +4,6 @@ import { dirname, join, resolve } from 'node:path';
 import { isLoopback } from './address.js';
 import type { Address, HttpsConfig } from './config.js';
 import type { Reader } from './reader.js';
-import { flag, listenAddress, oneOf } from './values.js';
 
 /** What `readHttps` finds. */
 export interface Https {
@@ -17,9 +16,9 @@ export interface Https {
  * `ssl.key`. `http` is where it listens without TLS.
  */
 export function readHttps(reader: Reader, file: string, http: Address, opened: boolean): Https {
-  const wanted = reader.take('PREFERRED_URL_SCHEME', oneOf(['http', 'https']), undefined);
-  const external = reader.take('EXTERNAL_TLS_TERMINATION', flag, false);
-  const listen = reader.take('ENTREPOT_GATEWAY_TLS_LISTEN', listenAddress, { host: http.host, port: 8443 });
+  const wanted = reader.take('PREFERRED_URL_SCHEME');
+  const external = reader.take('EXTERNAL_TLS_TERMINATION');
+  const listen = reader.take('ENTREPOT_GATEWAY_TLS_LISTEN', { host: http.host, port: 8443 });
   const folder = dirname(resolve(file));
   const paths = { cert: join(folder, 'ssl.cert'), key: join(folder, 'ssl.key') };
   const there = { cert: existsSync(paths.cert), key: existsSync(paths.key) };

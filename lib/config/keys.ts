@@ -5,86 +5,20 @@
 import { distance } from 'fastest-levenshtein';
 import type { Problems } from './problems.js';
 import { isQuayKey, QUAY_KEYS } from './quay-keys.js';
+import type { KeySchema } from './schema/key.js';
+import { KEYS } from './schema/schema.js';
 import type { Environment, Settings } from './source.js';
 
-/** Quay's keys that have their meaning here too. */
-const SHARED_KEYS = [
-  'SERVER_HOSTNAME',
-  'DB_URI',
-  'DB_CONNECTION_ARGS',
-  'BUILDLOGS_REDIS',
-  'USER_EVENTS_REDIS',
-  'DISTRIBUTED_STORAGE_CONFIG',
-  'DISTRIBUTED_STORAGE_PREFERENCE',
-  'DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS',
-  'FEATURE_STORAGE_REPLICATION',
-  'LIBRARY_NAMESPACE',
-  'SUPER_USERS',
-  'DATABASE_SECRET_KEY',
-  'MAXIMUM_LAYER_SIZE',
-  'BLOBUPLOAD_DELETION_DATE_THRESHOLD',
-  'PREFERRED_URL_SCHEME',
-  'EXTERNAL_TLS_TERMINATION',
-  'REGISTRY_STATE',
-  'DISABLE_PUSHES',
-  // Not Quay's: another spelling of ENTREPOT_DB_LISTEN_URI, beside DB_URI.
-  'DB_LISTEN_URI',
-] as const;
+/** All keys that mean something here: Quay's that have their meaning here too, and our own. */
+export const MEANINGFUL_KEYS: readonly string[] = Object.keys(KEYS);
 
 /** Our own keys: in the file, or in the environment under the same name. */
-export const ENTREPOT_KEYS = [
-  'ENTREPOT_LOCATIONS',
-  'ENTREPOT_ANONYMOUS_ACCESS',
-  'ENTREPOT_USERS_FILE',
-  'ENTREPOT_DATABASE_SECRET_KEY',
-  'ENTREPOT_TRUSTED_PROXIES',
-  'ENTREPOT_GATEWAY_LISTEN',
-  'ENTREPOT_GATEWAY_TLS_LISTEN',
-  'ENTREPOT_STORAGE_PROXY_LISTEN',
-  'ENTREPOT_WORKER_LISTEN',
-  'ENTREPOT_WORKER_LOCATIONS',
-  'ENTREPOT_WORKER_CONCURRENCY',
-  'ENTREPOT_WORKER_ADVERTISE',
-  'ENTREPOT_ADMIN_SERVERS',
-  'ENTREPOT_ADMIN_TOKEN',
-  'ENTREPOT_WRITE_QUORUM',
-  'ENTREPOT_WRITE_QUORUM_SECONDS',
-  'ENTREPOT_HEALTH_REQUIRES_STORAGE',
-  'ENTREPOT_METRICS_LISTEN',
-  'ENTREPOT_MAXIMUM_MANIFEST_SIZE',
-  'ENTREPOT_SPARSE_IMAGES',
-  'ENTREPOT_GRPC_TLS_CA',
-  'ENTREPOT_GRPC_TLS_CERT',
-  'ENTREPOT_GRPC_TLS_KEY',
-  'ENTREPOT_INSECURE_GRPC',
-  'ENTREPOT_ADMINISTRATORS',
-  'ENTREPOT_ADMIN_TOKENS',
-  'ENTREPOT_DB_LISTEN_URI',
-  'ENTREPOT_DB_POOL_SIZE',
-  'ENTREPOT_LOG_LEVEL',
-] as const;
-
-/** A key that means something here. */
-export type Key = (typeof SHARED_KEYS)[number] | (typeof ENTREPOT_KEYS)[number];
+export const ENTREPOT_KEYS: readonly string[] = MEANINGFUL_KEYS.filter(key => key.startsWith('ENTREPOT_'));
 
 /** Keys whose value is a plain text: in the environment it needs no YAML quoting. */
-export const TEXT_KEYS: ReadonlySet<string> = new Set<Key>([
-  'ENTREPOT_ANONYMOUS_ACCESS',
-  'ENTREPOT_USERS_FILE',
-  'ENTREPOT_DATABASE_SECRET_KEY',
-  'ENTREPOT_GATEWAY_LISTEN',
-  'ENTREPOT_GATEWAY_TLS_LISTEN',
-  'ENTREPOT_STORAGE_PROXY_LISTEN',
-  'ENTREPOT_GRPC_TLS_CA',
-  'ENTREPOT_GRPC_TLS_CERT',
-  'ENTREPOT_GRPC_TLS_KEY',
-  'ENTREPOT_WORKER_LISTEN',
-  'ENTREPOT_WORKER_ADVERTISE',
-  'ENTREPOT_ADMIN_TOKEN',
-  'ENTREPOT_METRICS_LISTEN',
-  'ENTREPOT_DB_LISTEN_URI',
-  'ENTREPOT_LOG_LEVEL',
-]);
+export const TEXT_KEYS: ReadonlySet<string> = new Set(
+  Object.entries<KeySchema>(KEYS).flatMap(([key, { plain }]) => (plain ? [key] : [])),
+);
 
 /** The environment variable of Quay's that orders the locations; for a storage-proxy its first name is the one it owns. */
 export const PREFERENCE_VARIABLE = 'QUAY_DISTRIBUTED_STORAGE_PREFERENCE';
@@ -96,8 +30,6 @@ const PROCESS_VARIABLES = ['ENTREPOT_CONFIG', 'ENTREPOT_STOP_WITH_STDIN', 'ENTRE
 const SERVICE_VARIABLE =
   /_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/;
 
-/** All keys that mean something here. */
-export const MEANINGFUL_KEYS: readonly string[] = [...SHARED_KEYS, ...ENTREPOT_KEYS];
 const VARIABLES: readonly string[] = [...ENTREPOT_KEYS, ...PROCESS_VARIABLES, PREFERENCE_VARIABLE];
 
 /** Reports the file's keys that are unknown or misspelt. Returns Quay's keys that are accepted and mean nothing here. */

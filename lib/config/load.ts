@@ -6,7 +6,7 @@
  * an engine's arguments anywhere else) is not kept.
  */
 import { isLoopback } from './address.js';
-import { DEFAULT_WORKER_LISTEN, readAdminServers } from './admin.js';
+import { readAdminServers } from './admin.js';
 import type { Address, Config, Role } from './config.js';
 import { readDatabase } from './database.js';
 import { readGrpc } from './grpc.js';
@@ -18,7 +18,7 @@ import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
 import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
-import { flag, listenAddress, nodeAddress, oneOf, size, sizeOrBytes, text, wholeNumber } from './values.js';
+import { readTracing } from './tracing.js';
 
 export { ConfigError, type Problem } from './problems.js';
 
@@ -31,9 +31,6 @@ export interface LoadOptions {
   /** The environment, usually `process.env`. */
   readonly env: Environment;
 }
-
-const GiB = 1024 ** 3;
-const MINIMUM_MANIFEST_SIZE = 4 * 1024 ** 2;
 
 /** Loads the configuration. Throws a `ConfigError` with all mistakes if there is any. */
 export function loadConfig({ role, file: wantedFile, env }: LoadOptions): Config {
@@ -57,38 +54,30 @@ function readConfig(
   file: string,
   ignored: string[],
 ): Omit<Config, 'file' | 'notices'> {
-  const anonymousAccess = reader.take('ENTREPOT_ANONYMOUS_ACCESS', oneOf(['none', 'pull', 'push']), undefined);
+  const anonymousAccess = reader.take('ENTREPOT_ANONYMOUS_ACCESS');
   const locations = readLocations(reader, role, env);
-  const replication = reader.take('FEATURE_STORAGE_REPLICATION', flag, false);
+  const replication = reader.take('FEATURE_STORAGE_REPLICATION');
   const gatewayListen = readGatewayListen(reader, role);
   const listens = {
-    storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN', listenAddress, { host: '127.0.0.1', port: 7070 }),
-    workerListen: reader.take('ENTREPOT_WORKER_LISTEN', listenAddress, DEFAULT_WORKER_LISTEN),
+    storageProxyListen: reader.take('ENTREPOT_STORAGE_PROXY_LISTEN'),
+    workerListen: reader.take('ENTREPOT_WORKER_LISTEN'),
   };
   return {
     role,
-    serverHostname: reader.take('SERVER_HOSTNAME', serverHostname, undefined),
+    serverHostname: reader.take('SERVER_HOSTNAME'),
     database: role === 'storage-proxy' ? undefined : readDatabase(reader),
     redis: role === 'storage-proxy' ? undefined : readRedis(reader, ignored),
     ...locations,
     replication,
     writeQuorum: readWriteQuorum(reader, locations.defaultLocations, replication),
-    writeQuorumSeconds: reader.take('ENTREPOT_WRITE_QUORUM_SECONDS', wholeNumber(1, 3_600), 60),
-    readOnly: reader.take('REGISTRY_STATE', oneOf(['normal', 'readonly']), 'normal') === 'readonly',
-    pushesDisabled: reader.take('DISABLE_PUSHES', flag, false),
-    libraryNamespace: reader.take(
-      'LIBRARY_NAMESPACE',
-      text('library').regex(NAMESPACE, { error: NAMESPACE_FORM }),
-      'library',
-    ),
-    maximumLayerSize: reader.take('MAXIMUM_LAYER_SIZE', size, 20 * GiB),
-    uploadExpiryMinutes: reader.take('BLOBUPLOAD_DELETION_DATE_THRESHOLD', wholeNumber(1, 10_000_000), 2_880),
-    maximumManifestSize: reader.take(
-      'ENTREPOT_MAXIMUM_MANIFEST_SIZE',
-      sizeOrBytes(MINIMUM_MANIFEST_SIZE),
-      MINIMUM_MANIFEST_SIZE,
-    ),
-    sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES', flag, false),
+    writeQuorumSeconds: reader.take('ENTREPOT_WRITE_QUORUM_SECONDS'),
+    readOnly: reader.take('REGISTRY_STATE') === 'readonly',
+    pushesDisabled: reader.take('DISABLE_PUSHES'),
+    libraryNamespace: reader.take('LIBRARY_NAMESPACE'),
+    maximumLayerSize: reader.take('MAXIMUM_LAYER_SIZE'),
+    uploadExpiryMinutes: reader.take('BLOBUPLOAD_DELETION_DATE_THRESHOLD'),
+    maximumManifestSize: reader.take('ENTREPOT_MAXIMUM_MANIFEST_SIZE'),
+    sparseImages: reader.take('ENTREPOT_SPARSE_IMAGES'),
     anonymousAccess,
     signIn: readSignIn(reader, role),
     trustedProxies: readTrustedProxies(reader),
@@ -96,17 +85,19 @@ function readConfig(
     ...readScheme(reader, role, file, gatewayListen),
     ...listens,
     grpc: readGrpc(reader, role, { listen: grpcListener(role, listens), locations: locations.locations }),
-    workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE', nodeAddress, undefined),
+    workerAdvertise: reader.take('ENTREPOT_WORKER_ADVERTISE'),
     adminServers: readAdminServers(reader),
-    workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY', wholeNumber(1, 1000), 8),
-    healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE', flag, false),
-    metricsListen: reader.take('ENTREPOT_METRICS_LISTEN', listenAddress, undefined),
-    logLevel: reader.take('ENTREPOT_LOG_LEVEL', oneOf(['debug', 'info', 'warn', 'error']), 'info'),
+    workerConcurrency: reader.take('ENTREPOT_WORKER_CONCURRENCY'),
+    healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE'),
+    shutdownDelaySeconds: reader.take('ENTREPOT_SHUTDOWN_DELAY_SECONDS'),
+    metricsListen: reader.take('ENTREPOT_METRICS_LISTEN'),
+    tracing: readTracing(reader, role, env),
+    logLevel: reader.take('ENTREPOT_LOG_LEVEL'),
   };
 }
 
 function readWriteQuorum(reader: Reader, required: readonly string[], replication: boolean): number {
-  const quorum = reader.take('ENTREPOT_WRITE_QUORUM', wholeNumber(1, 1000), 1);
+  const quorum = reader.take('ENTREPOT_WRITE_QUORUM');
   if (quorum === 1) return quorum;
   if (!replication) {
     reader.mistake('ENTREPOT_WRITE_QUORUM', 'needs copies to count: set FEATURE_STORAGE_REPLICATION to true');
@@ -117,14 +108,6 @@ function readWriteQuorum(reader: Reader, required: readonly string[], replicatio
   return quorum;
 }
 
-const NAMESPACE = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
-const NAMESPACE_FORM = 'must be one component of a repository name: small letters and digits, with . _ - between them';
-
-const serverHostname = text('registry.example.com').regex(/^[^\s/]+$/, {
-  error:
-    'must be the host name (and port) that clients use, without https:// and path, for example registry.example.com',
-});
-
 /** Whether it was said by name who may come from other machines, and what they may do. */
 function isOpened(reader: Reader): boolean {
   return reader.raw('ENTREPOT_USERS_FILE') !== undefined || reader.raw('ENTREPOT_ANONYMOUS_ACCESS') !== undefined;
@@ -133,7 +116,7 @@ function isOpened(reader: Reader): boolean {
 /** Without accounts, a gateway that was not told by name what strangers may do serves only its own machine. */
 function readGatewayListen(reader: Reader, role: Role): Address {
   const opened = isOpened(reader);
-  const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', listenAddress, {
+  const listen = reader.take('ENTREPOT_GATEWAY_LISTEN', {
     host: opened ? '0.0.0.0' : '127.0.0.1',
     port: 8080,
   });

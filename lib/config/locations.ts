@@ -1,11 +1,11 @@
 /** The locations as a process sees them: where their nodes are, in which order they are preferred, where blobs must be. */
-import { z } from 'zod';
 import type { LocationConfig, OwnedLocation, Role } from './config.js';
-import { type Key, mostSimilar, PREFERENCE_VARIABLE } from './keys.js';
+import { mostSimilar, PREFERENCE_VARIABLE } from './keys.js';
 import type { Reader } from './reader.js';
+import type { Key } from './schema/schema.js';
 import type { Environment } from './source.js';
-import { checkStorage, readLocationNames, readOwnedLocation } from './storage.js';
-import { names, nodeAddress, splitNames } from './values.js';
+import { checkEngine, checkEngines, checkStorage, readLocationNames, readOwnedLocation } from './storage.js';
+import { splitNames } from './values.js';
 
 /** The part of the configuration that is about locations. */
 export interface Locations {
@@ -16,24 +16,11 @@ export interface Locations {
   readonly owned: OwnedLocation | undefined;
 }
 
-const nodesSchema = z.record(
-  z.string(),
-  z.strictObject(
-    { nodes: z.array(nodeAddress, { error: 'must be a list of host:port' }) },
-    {
-      error: issue =>
-        issue.code === 'unrecognized_keys'
-          ? `has an unknown field ${issue.keys.join(', ')}; only nodes is known`
-          : 'must be {nodes: [host:port, …]}',
-    },
-  ),
-  { error: 'must be a mapping of locations, for example {usstorage: {nodes: [10.0.0.5:7070]}}' },
-);
-
 /** Reads everything about locations. */
 export function readLocations(reader: Reader, role: Role, env: Environment): Locations {
   if (role !== 'cli' || reader.raw('DISTRIBUTED_STORAGE_CONFIG')) checkStorage(reader);
   const all = readLocationNames(reader);
+  if (role === 'cli') checkEngines(reader);
   const locations = readNodes(reader, all, role);
   const preferred = readPreference(reader, all, env);
   const preference = [...preferred, ...all.filter(name => !preferred.includes(name))];
@@ -52,7 +39,7 @@ export function readLocations(reader: Reader, role: Role, env: Environment): Loc
 
 function readNodes(reader: Reader, all: readonly string[], role: Role): LocationConfig[] {
   const key = 'ENTREPOT_LOCATIONS';
-  const given = new Map(Object.entries(reader.take(key, nodesSchema, {})));
+  const given = new Map(Object.entries(reader.take(key)));
   for (const name of given.keys()) checkName(reader, key, name, all, [name]);
   checkSharedNodes(reader, given);
 
@@ -102,9 +89,15 @@ function readPreference(reader: Reader, all: readonly string[], env: Environment
   return [...new Set(known)];
 }
 
+/** The keys whose value is a list of locations. */
+type NamesKey = Extract<
+  Key,
+  'DISTRIBUTED_STORAGE_PREFERENCE' | 'DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS' | 'ENTREPOT_WORKER_LOCATIONS'
+>;
+
 /** The names of a list that are known, each once; the others are noted. Empty if the key is absent. */
-function readNames(reader: Reader, key: Key, all: readonly string[]): readonly string[] {
-  const list = reader.take(key, names, []);
+function readNames(reader: Reader, key: NamesKey, all: readonly string[]): readonly string[] {
+  const list = reader.take(key);
   return [...new Set(list.filter((name, index) => checkName(reader, key, name, all, [index])))];
 }
 
@@ -129,7 +122,10 @@ function unknownName(name: string, all: readonly string[]): string {
 
 function readOwned(reader: Reader, all: readonly string[], preferred: readonly string[]): OwnedLocation | undefined {
   const name = preferred[0] ?? (all.length === 1 ? all[0] : undefined);
-  if (name !== undefined) return readOwnedLocation(reader, name);
+  if (name !== undefined) {
+    checkEngine(reader, name);
+    return readOwnedLocation(reader, name);
+  }
   if (all.length > 1) {
     const message = `is missing: a storage-proxy owns the location that it names first; set it to one of ${all.join(', ')}`;
     reader.problems.add(PREFERENCE_VARIABLE, message);

@@ -1,7 +1,6 @@
 /** Takes one setting after the other out of what was given, and notes every mistake. */
-import type { z } from 'zod';
-import type { Key } from './keys.js';
 import type { Problems } from './problems.js';
+import { type Absent, KEYS, type Key, type Value } from './schema/schema.js';
 import type { Setting, Settings } from './source.js';
 
 export class Reader {
@@ -18,11 +17,18 @@ export class Reader {
     return this.#settings.get(key);
   }
 
-  /** The value of `key`; `absent` if it was not given or is wrong (which is noted, so that the reading can go on). */
-  take<T, A>(key: Key, schema: z.ZodType<T>, absent: A): T | A {
+  /**
+   * The value of `key`. If it was not given or is wrong (which is noted, so that the reading can go on): `absent`, or what
+   * the schema says.
+   */
+  take<K extends Key>(key: K): Value<K> | Absent<K>;
+  take<K extends Key, A>(key: K, absent: A): Value<K> | A;
+  take(key: Key, ...given: readonly unknown[]): unknown {
+    const schema = KEYS[key];
+    const absent = given.length > 0 ? given[0] : schema.absent;
     const setting = this.raw(key);
     if (!setting) return absent;
-    const result = schema.safeParse(setting.value);
+    const result = schema.value.safeParse(setting.value);
     if (result.success) return result.data;
     for (const issue of result.error.issues) this.mistake(key, issue.message, issue.path);
     return absent;

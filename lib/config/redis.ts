@@ -1,25 +1,12 @@
 /** How to reach Redis. Quay has two keys for it; one server is enough here, so the one for events is preferred. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { RedisConfig, RedisTls } from './config.js';
-import { type Key, mostSimilar } from './keys.js';
+import { mostSimilar } from './keys.js';
 import type { Reader } from './reader.js';
-import { flag, text, wholeNumber } from './values.js';
+import { redisSchema } from './schema/redis.js';
+import type { Key } from './schema/schema.js';
 
-const PORT = wholeNumber(1, 65535);
-
-const FIELDS = [
-  'host',
-  'port',
-  'username',
-  'password',
-  'db',
-  'ssl',
-  'ssl_ca_certs',
-  'ssl_certfile',
-  'ssl_keyfile',
-  'ssl_cert_reqs',
-  'ssl_check_hostname',
-];
+const FIELDS = Object.keys(redisSchema.shape);
 
 /** Further parameters of Quay's Redis client. They mean nothing here, and a notice says so. */
 const CLIENT_FIELDS = [
@@ -32,37 +19,6 @@ const CLIENT_FIELDS = [
   'health_check_interval',
   'max_connections',
 ];
-
-/** Whether the server's certificate is checked, in either spelling of Quay's client. */
-const certificateCheck = z.unknown().transform((value, context): boolean => {
-  const word = String(value)
-    .toLowerCase()
-    .replace(/^cert_/, '');
-  if (word === 'required' || word === 'optional') return true;
-  if (word === 'none') return false;
-  context.addIssue({ code: 'custom', message: 'must be required, optional or none' });
-  return z.NEVER;
-});
-
-const redisSchema = z.object(
-  {
-    host: text('10.0.0.2'),
-    // Written as a text in many of Quay's examples.
-    port: z
-      .preprocess(value => (typeof value === 'string' && /^[0-9]+$/.test(value) ? Number(value) : value), PORT)
-      .default(6379),
-    username: text('entrepot').nullish(),
-    password: z.string({ error: 'must be a text; put a number in quotes' }).nullish(),
-    db: wholeNumber(0, 65535).default(0),
-    ssl: flag.optional(),
-    ssl_ca_certs: text('/conf/stack/redis-ca.crt').optional(),
-    ssl_certfile: text('/conf/stack/redis.crt').optional(),
-    ssl_keyfile: text('/conf/stack/redis.key').optional(),
-    ssl_cert_reqs: certificateCheck.optional(),
-    ssl_check_hostname: flag.optional(),
-  },
-  { error: 'must be a mapping, for example {host: 10.0.0.2, port: 6379}' },
-);
 
 /** Reads the Redis server, and adds the fields that mean nothing here to `ignored`. */
 export function readRedis(reader: Reader, ignored: string[]): RedisConfig | undefined {
@@ -77,7 +33,7 @@ export function readRedis(reader: Reader, ignored: string[]): RedisConfig | unde
         reader.mistake(key, similar ? `unknown field; did you mean ${similar}?` : 'unknown field; remove it', [field]);
     }
   }
-  const redis = reader.take(key, redisSchema, undefined);
+  const redis = reader.take(key);
   if (!redis) return undefined;
   return {
     host: redis.host,

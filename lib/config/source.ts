@@ -9,7 +9,7 @@ import type { Problems } from './problems.js';
 import { parseYaml } from './yaml-text.js';
 
 /** The file that is read if neither an option nor `ENTREPOT_CONFIG` names one: where Quay's image keeps its own. */
-export const DEFAULT_FILE = '/conf/stack/config.yaml';
+const DEFAULT_FILE = '/conf/stack/config.yaml';
 
 /** The process's environment, or a part of it. */
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -6,6 +6,7 @@
  */
 import type { OwnedLocation } from './config.js';
 import { DRIVERS } from './drivers.js';
+import { engineComplaints } from './engines/engines.js';
 import { mostSimilar } from './keys.js';
 import type { Reader } from './reader.js';
 
@@ -26,6 +27,35 @@ export function readOwnedLocation(reader: Reader, name: string): OwnedLocation |
   const pair: unknown = storageEntries(reader).find(entry => entry[0] === name)?.[1];
   if (!Array.isArray(pair) || typeof pair[0] !== 'string' || !isMapping(pair[1])) return undefined;
   return { name, driver: pair[0], arguments: structuredClone(pair[1]) };
+}
+
+/** Notes what is wrong with the arguments of a location's engine. */
+export function checkEngine(reader: Reader, name: string): void {
+  const engine = readOwnedLocation(reader, name);
+  // What is no engine at all was noted before.
+  if (!engine) return;
+  for (const { path, message } of engineComplaints(engine.driver, ownArguments(engine)))
+    reader.mistake(KEY, message, [name, ...path]);
+}
+
+/** The same for all locations; not for one without any arguments: those are in another process's file then. */
+export function checkEngines(reader: Reader): void {
+  for (const [name, pair] of storageEntries(reader)) {
+    if (Array.isArray(pair) && isMapping(pair[1]) && Object.keys(pair[1]).length > 0) checkEngine(reader, name);
+  }
+}
+
+/** Without those that are our own keys, and misplaced: that is noted by itself. */
+function ownArguments({ arguments: all }: OwnedLocation): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(all).filter(([key]) => !isMisplaced(key)));
+}
+
+function isMisplaced(key: string): boolean {
+  return key.toUpperCase().startsWith('ENTREPOT_');
+}
+
+function isDriver(name: unknown): boolean {
+  return DRIVERS.some(known => known === name);
 }
 
 function storageEntries(reader: Reader): [string, unknown][] {
@@ -50,12 +80,12 @@ function checkPair(reader: Reader, name: string, pair: unknown): void {
     return;
   }
   const [driver, engineArguments] = pair;
-  if (!DRIVERS.some(known => known === driver)) {
+  if (!isDriver(driver)) {
     const similar = typeof driver === 'string' ? mostSimilar(driver, DRIVERS) : undefined;
     mistake(`unknown driver; ${similar ? `did you mean ${similar}? ` : ''}known are ${DRIVERS.join(', ')}`);
   }
   for (const key of Object.keys(engineArguments)) {
-    if (!key.toUpperCase().startsWith('ENTREPOT_')) continue;
+    if (!isMisplaced(key)) continue;
     reader.mistake(KEY, "does not belong into an engine's arguments; move it to the top level of the file", [
       name,
       key,

@@ -107,8 +107,8 @@ export class Crossing {
     while (this.#then === 'ask') {
       const worker = this.#elsewhere ?? (await this.#workers.choose(this.#request.digest));
       this.#elsewhere = undefined;
-      // The one that was asked before may be back soon.
-      if (!worker) this.#then = this.#hasAsked ? 'piece' : 'never';
+      // One that did not answer, this read or another, may be back soon.
+      if (!worker) this.#then = this.#hasAsked || this.#workers.mayBeBack ? 'piece' : 'never';
       const bytes = worker && (await this.#follow(worker, offset, length));
       if (bytes) return { kind: 'crossing', target: this.#target, bytes };
     }

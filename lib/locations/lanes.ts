@@ -14,7 +14,7 @@ import type { Security } from '../rpc/security.js';
  * Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's buffer; where one packet
  * of a thousand is lost, 8 reach 600 and 16 reach 689 Mbit/s.
  */
-export const LANES = 16;
+const LANES = 16;
 
 /** A connection that nobody uses is closed: each costs a keepalive a second on both sides. */
 const IDLE_MS = 60_000;

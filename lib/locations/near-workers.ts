@@ -44,7 +44,10 @@ class KnownWorker implements NearWorker {
 const FRESH_MS = 3_000;
 /** The database may be away; reads go on without a worker that is not known then. */
 const WAIT_MS = 500;
-/** A worker that did not answer is not asked again for so long. */
+/**
+ * A worker that did not answer is not asked again for so long. It may only be short of processor time: what it copies goes
+ * on meanwhile, and readers come back to it.
+ */
 const AVOID_MS = 5_000;
 
 export class NearWorkers {
@@ -82,6 +85,11 @@ export class NearWorkers {
       await atMost(WAIT_MS, asking);
     }
     return this.#known.get(address);
+  }
+
+  /** Whether one that is not asked now may be asked again soon. */
+  get mayBeBack(): boolean {
+    return [...this.#known.keys()].some(address => this.#isAvoided(address));
   }
 
   /** The worker did not answer. */

@@ -56,15 +56,6 @@ export interface Route {
   stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped?: boolean): Promise<T>;
 }
 
-/** A route that always leads to one node. */
-export function routeTo(stub: StorageClient): Route {
-  return {
-    anyNode: (_need, operation) => operation(stub),
-    oneNode: (_need, operation) => operation(stub),
-    stream: operation => operation(stub, () => {}),
-  };
-}
-
 /** A reader that asks for data and gets none for so long goes elsewhere. The clock stands while nobody asks. */
 const STALL_MS = 2_000;
 

@@ -1,8 +1,8 @@
 /** Taking over what a location's store holds already, and letting go of it again. */
 import type { Digest } from '../oci/digest.js';
 import { asSize } from '../oci/size.js';
-import type { Database, Row } from './database.js';
-import { asDigestValue, optional } from './row.js';
+import type { Database } from './database.js';
+import { asDigestValue, asNumber, optional } from './row.js';
 
 /** An object of a store. */
 export interface StoredObject {
@@ -28,19 +28,6 @@ export class Adoption {
     this.#db = db;
   }
 
-  /** Whether there is such a location, in use. */
-  async isInUse(location: string): Promise<boolean> {
-    const rows = await this.#db.query('select 1 from activelocation where name = $1', [location], { repeatable: true });
-    return rows.length > 0;
-  }
-
-  async isKnown(location: string): Promise<boolean> {
-    const rows = await this.#db.query('select 1 from imagestoragelocation where name = $1', [location], {
-      repeatable: true,
-    });
-    return rows.length > 0;
-  }
-
   /**
    * Records objects that are in the location's store, each as an unverified copy; `dryRun` only says what would be.
    * Answers each of them; nothing if the location is not in use.
@@ -64,8 +51,4 @@ export class Adoption {
     const [row] = await this.#db.query('select released, more from release_adopted($1, $2)', [location, RELEASE_BATCH]);
     return { released: asSize(row?.released), more: row?.more === true };
   }
-}
-
-function asNumber(row: Row, column: string): number {
-  return asSize(row[column]);
 }

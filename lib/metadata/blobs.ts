@@ -2,6 +2,8 @@
 import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
+import { newCall } from './applied-calls.js';
+import { causeOf } from './cause.js';
 import type { Database } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asTexts } from './row.js';
@@ -73,14 +75,15 @@ export class Blobs {
     traceId: string;
   }): Promise<boolean> {
     const [row] = await this.#db.query(
-      'select record_blob($1, $2, $3, $4, $5, $6, $7) as recorded',
+      'select record_blob_once($8, $1, $2, $3, $4, $5, $6, $7) as recorded',
       [
         ...namePair(this.#settings, blob.repository),
         blob.digest,
         blob.size,
         blob.location,
         this.#settings.replicate,
-        blob.traceId,
+        causeOf(blob.traceId),
+        newCall(),
       ],
       { repeatable: true },
     );
@@ -105,7 +108,7 @@ export class Blobs {
         sources.names,
         sources.prefixes,
         this.#settings.replicate,
-        request.traceId,
+        causeOf(request.traceId),
       ],
       { repeatable: true },
     );

@@ -7,6 +7,8 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { DatabaseConfig } from '../config/config.js';
+import { inSpan, isRecording } from '../telemetry/span.js';
+import { statementAttributes, statementName } from './statement-span.js';
 import { connectionOf, isTlsFailure } from './tls.js';
 
 /** PostgreSQL cannot be reached, or cannot serve now. Nothing is wrong with the request. */
@@ -29,7 +31,26 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 export type Row = Record<string, unknown>;
 
 export interface QueryOptions {
-  /** The statement only reads, or may run twice: it is tried once more on a new connection if its own was lost. (After a deadlock, every statement is: the server has undone it.) */
+  /**
+   * The statement may run twice: it is tried once more on a new connection if its own was lost. The first one may have been
+   * committed, may even still be at it, and somebody else's may come in between. (After a deadlock every statement is tried
+   * once more: the server has undone it.) So it must be one of these:
+   *
+   * - It only reads.
+   * - It is applied once (applied-calls.ts): `Manifests.put` and `tag`, `Blobs.record`.
+   * - It belongs to whoever holds a token that it names, and says the same each time: what processes and workers say of
+   *   themselves, the lease of a writer, of work on a location, and how far such work is. Nobody else writes that.
+   * - It adds what is missing and leaves what is there: locations and their markers, signing keys, `Blobs.mount`, copies to
+   *   rescue, a backfill. What others took away in between is there again, as if it had come after them. (The counts that
+   *   a repeated backfill answers take its own copies for queued already.)
+   * - It sets what an operator, or a process that starts, wants: pauses, limits, the mode, where blobs must be, the next step
+   *   of a removal. If somebody else has set it in between, neither knew of the other: the one that is answered last holds.
+   * - It moves something that may be moved any number of times: events that were published, queued copies to a better queue.
+   *
+   * Everything else is not: who ends an upload, or deletes a tag, a manifest or a blob from a repository, is told that the
+   * database was unavailable, and finds out by asking again. A second delete would answer "not there", or delete what was
+   * pushed since.
+   */
   readonly repeatable?: boolean;
 }
 
@@ -48,7 +69,7 @@ export class Database {
   #pool: Promise<pg.Pool> | undefined;
   /** What `#pool` resolved to. */
   #current: pg.Pool | undefined;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(config: DatabaseConfig, log: Logger) {
     this.#config = config;
@@ -67,7 +88,7 @@ export class Database {
       if (codeOf(error) === CLOSED)
         throw new LocationClosed(error instanceof Error ? error.message : '', { cause: error });
       if (!isUnavailable(error)) throw error;
-      if (this.#closed || !(options.repeatable || wasUndone(error)))
+      if (this.#closing || !(options.repeatable || wasUndone(error)))
         throw new DatabaseUnavailable(`PostgreSQL is unavailable: ${error.message}`, { cause: error });
     }
     try {
@@ -84,13 +105,23 @@ export class Database {
     return { busy: totalCount - idleCount, idle: idleCount, waiting: waitingCount };
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Resolves when its connections are closed; may be called more than once. */
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  async #end(): Promise<void> {
     const pool = await this.#pool?.catch(() => undefined);
     await pool?.end();
   }
 
-  async #run(text: string, values: readonly unknown[]): Promise<Row[]> {
+  #run(text: string, values: readonly unknown[]): Promise<Row[]> {
+    if (!isRecording()) return this.#runUntraced(text, values);
+    return inSpan(statementName(text), 'client', statementAttributes(text), () => this.#runUntraced(text, values));
+  }
+
+  async #runUntraced(text: string, values: readonly unknown[]): Promise<Row[]> {
     const pool = await this.#writablePool();
     try {
       const result = await pool.query<Row>(text, [...values]);

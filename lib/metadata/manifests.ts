@@ -5,6 +5,8 @@ import { parseDigest } from '../oci/digest.js';
 import type { ManifestFacts } from '../oci/manifest.js';
 import type { RepositoryName, Tag } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
+import { newCall } from './applied-calls.js';
+import { causeOf } from './cause.js';
 import type { Database, Row } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
@@ -134,7 +136,7 @@ export class Manifests {
                        select from manifest m join repository r on r.id = m.repository_id join "user" u on u.id = r.namespace_user_id
                         where u.username = $1 and r.name = $2 and m.digest = c)
                      order by c limit ${NAMED_DIGESTS})::text[] as absent
-         from put_manifest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+         from put_manifest_once($17, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
       [
         ...namePair(this.#settings, manifest.repository),
         manifest.digest,
@@ -150,7 +152,8 @@ export class Manifests {
         manifest.tags,
         this.#settings.replicate,
         this.#settings.writeQuorum,
-        manifest.traceId,
+        causeOf(manifest.traceId),
+        newCall(),
       ],
       { repeatable: true },
     );
@@ -172,7 +175,7 @@ export class Manifests {
     waitedMs: number,
   ): Promise<Exclude<Put, { kind: 'blobs-missing' }> | undefined> {
     const [row] = await this.#db.query(
-      'select tag_stored_manifest($1, $2, $3, $4, $5, $6, $7) as short',
+      'select tag_stored_manifest_once($8, $1, $2, $3, $4, $5, $6, $7) as short',
       [
         ...namePair(this.#settings, repository),
         digest,
@@ -180,6 +183,7 @@ export class Manifests {
         this.#settings.replicate,
         this.#settings.writeQuorum,
         Math.round(waitedMs),
+        newCall(),
       ],
       { repeatable: true },
     );

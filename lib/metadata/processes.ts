@@ -7,7 +7,7 @@ import { asMode, MODE_COLUMNS, type Mode } from './mode.js';
 import { asText } from './row.js';
 
 /** How long a process counts as living after it was last heard of. */
-export const PROCESS_LEASE_MS = 15_000;
+const PROCESS_LEASE_MS = 15_000;
 
 /** What a process says of itself. */
 export interface ProcessRow {

@@ -92,7 +92,7 @@ export class Referrers {
 }
 
 /** The tag under which clients list the referrers of a digest where they cannot ask for them: at most 97 characters. */
-export function referrersTag(subject: Digest): string {
+function referrersTag(subject: Digest): string {
   return `${algorithmOf(subject)}-${hexOf(subject).slice(0, 64)}`;
 }
 

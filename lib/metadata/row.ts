@@ -1,5 +1,6 @@
 /** Reads the values of a row, so that what the code believes of it is checked where it enters. */
 import { type Digest, parseDigest } from '../oci/digest.js';
+import { asSize } from '../oci/size.js';
 import type { Row } from './database.js';
 
 function wrong(column: string, expected: string): never {
@@ -16,6 +17,11 @@ export function asTexts(row: Row, column: string): string[] {
   return Array.isArray(value) && value.every(each => typeof each === 'string')
     ? value
     : wrong(column, 'a list of texts');
+}
+
+/** A whole number, 0 or more. */
+export function asNumber(row: Row, column: string): number {
+  return asSize(row[column]);
 }
 
 export function asBytes(row: Row, column: string): Buffer {

@@ -1,7 +1,7 @@
 /** How the locations do: what is in each, and what is missing there, exactly, as one moment of the database says. */
 import { asSize } from '../oci/size.js';
 import type { Database, Row } from './database.js';
-import { asText, asTexts, optional } from './row.js';
+import { asNumber, asText, asTexts, optional } from './row.js';
 import type { Limits } from './workers.js';
 
 /** Whether a location is in use, or on its way out. */
@@ -93,8 +93,4 @@ function asState(row: Row): LocationState {
   const state = asText(row, 'state');
   if (state === 'active' || state === 'draining' || state === 'removing') return state;
   throw new TypeError('the database answered an unknown state of a location');
-}
-
-function asNumber(row: Row, column: string): number {
-  return asSize(row[column]);
 }

@@ -42,14 +42,6 @@ export class Verification {
     this.#db = db;
   }
 
-  /** Whether there is such a location. */
-  async isKnown(location: string): Promise<boolean> {
-    const rows = await this.#db.query('select 1 from imagestoragelocation where name = $1', [location], {
-      repeatable: true,
-    });
-    return rows.length > 0;
-  }
-
   /** How many copies are recorded there. */
   async total(location: string): Promise<number> {
     const [row] = await this.#db.query(

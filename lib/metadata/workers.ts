@@ -5,8 +5,8 @@
  * by those that live, so a region may consist of a storage-proxy alone.
  */
 import { asSize } from '../oci/size.js';
-import type { Database, Row } from './database.js';
-import { asText, optional } from './row.js';
+import type { Database } from './database.js';
+import { asNumber, asText, optional } from './row.js';
 
 /** How long a worker counts as living after it was last heard of. */
 export const WORKER_LEASE_MS = 15_000;
@@ -139,8 +139,4 @@ export class Workers {
     );
     return rows.length > 0;
   }
-}
-
-function asNumber(row: Row, column: string): number {
-  return asSize(row[column]);
 }

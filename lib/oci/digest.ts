@@ -12,7 +12,11 @@ export type DigestAlgorithm = keyof typeof HEX_LENGTH;
 /** A well-formed digest. The brand says that it came through `parseDigest`: it is safe as a part of a path or key. */
 export type Digest = string & { readonly __digest: unique symbol };
 
-const DIGEST = /^(sha256):([0-9a-f]{64})$|^(sha512):([0-9a-f]{128})$/;
+const DIGEST = new RegExp(
+  Object.entries(HEX_LENGTH)
+    .map(([algorithm, length]) => `^${algorithm}:[0-9a-f]{${length}}$`)
+    .join('|'),
+);
 
 /** The digest that `text` is, or undefined if it is not one. */
 export function parseDigest(text: string): Digest | undefined {

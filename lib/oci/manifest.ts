@@ -99,8 +99,14 @@ function parseJson(bytes: Buffer): unknown {
 function describe(error: z.ZodError): string {
   return error.issues
     .slice(0, 5)
-    .map(issue => `${issue.path.join('.') || 'the manifest'}: ${issue.message}`)
+    .map(issue => `${placeOf(issue) || 'the manifest'}: ${issue.message}`)
     .join('; ');
+}
+
+/** Where in the manifest it is. Cut: a name of its author's making may be as long as the manifest. */
+function placeOf({ path }: z.core.$ZodIssue): string {
+  const place = path.join('.');
+  return place.length > 200 ? `${place.slice(0, 200)}…` : place;
 }
 
 function distinct(descriptors: readonly { digest: Digest }[]): Digest[] {

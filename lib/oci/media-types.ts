@@ -2,8 +2,6 @@
 
 export const IMAGE_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const IMAGE_INDEX = 'application/vnd.oci.image.index.v1+json';
-export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
-export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 
 /** Layers that a client may keep from a registry: their absence is no error (image specification, "Non-Distributable Layers"). */
 export function isNonDistributable(mediaType: string): boolean {

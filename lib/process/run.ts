@@ -3,18 +3,27 @@
  * order. Nothing else in the code base listens to signals or calls process.exit.
  */
 import { setFlagsFromString } from 'node:v8';
-import type { Config, Role } from '../config/config.js';
+import type { Config, Role, TracingConfig } from '../config/config.js';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { createLogger, type Logger } from '../telemetry/log.js';
+import type { Tracing } from '../telemetry/tracing.js';
+import { version } from './version.js';
 
 /** A process that has started. */
 export interface Running {
-  /** Ends everything that `start` began; called once. Work in flight may finish while `graceMs` lasts. */
-  stop(graceMs: number): Promise<void>;
+  /**
+   * Ends everything that `start` began; called once. From now on the process says that it wants no work, but takes what
+   * comes for another `farewellMs`, until everybody has heard of it. All in all, work in flight may finish while
+   * `graceMs` lasts.
+   */
+  stop(graceMs: number, farewellMs: number): Promise<void>;
 }
 
-/** How long work in flight may take to finish after SIGTERM. */
-export const DRAIN_MS = 30_000;
+/** How long work in flight may take to finish after SIGTERM, the farewell (ENTREPOT_SHUTDOWN_DELAY_SECONDS) included. */
+export const DRAIN_MS = 60_000;
+
+/** A wrapper passes on a signal that the terminal has sent us already; only what comes later than this is a second one. */
+const SAME_SIGNAL_MS = 500;
 
 /** How long it may take when the process that started this one is gone: nobody waits for us any more. */
 const ORPHAN_MS = 1_000;
@@ -22,6 +31,9 @@ const ORPHAN_MS = 1_000;
 /** What the process may take beyond its grace, before it ends the hard way; less when nobody waits for it. */
 export const OVERTIME_MS = 5_000;
 const ORPHAN_OVERTIME_MS = 2_000;
+
+/** How long the last spans may take to be sent: less than what the process may overrun by. */
+const LAST_SPANS_MS = 1_500;
 
 /**
  * What a process's main is: it builds the parts from the configuration and hands them to each other. The signal aborts
@@ -41,19 +53,40 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
   }
   const log = createLogger({ name: role, level: config.logLevel });
   for (const notice of config.notices) log.info(notice);
-  await runProcess(log, signal => start(config, log, signal));
+  const tracing = config.tracing && (await beginTracing(config.tracing, log));
+  const startTraced = async (signal: AbortSignal): Promise<Running> => {
+    const running = await start(config, log, signal);
+    return {
+      async stop(graceMs, farewellMs) {
+        await running.stop(graceMs, farewellMs);
+        await tracing?.stop(LAST_SPANS_MS);
+      },
+    };
+  };
+  await runProcess(log, startTraced, config.shutdownDelaySeconds * 1000);
+}
+
+/** What it needs is loaded only here: nobody else should pay for it. */
+async function beginTracing(config: TracingConfig, log: Logger): Promise<Tracing> {
+  const { startTracing } = await import('../telemetry/tracing.js');
+  return startTracing({ config, version, log });
 }
 
 /**
  * Runs a process until SIGTERM, SIGINT, or, with ENTREPOT_STOP_WITH_STDIN=1, the end of its standard input: a launcher
- * that holds the other end of that pipe takes its children along however it dies, also while they are ending.
+ * that holds the other end of that pipe takes its children along however it dies, also while they are ending. A second
+ * signal ends it at once.
  */
-export async function runProcess(log: Logger, start: (signal: AbortSignal) => Promise<Running>): Promise<void> {
+async function runProcess(
+  log: Logger,
+  start: (signal: AbortSignal) => Promise<Running>,
+  farewellMs = 0,
+): Promise<void> {
   prepareForStreams();
   process.on('unhandledRejection', error => die(log, error, 'a promise was rejected and nobody listened'));
   process.on('uncaughtException', error => die(log, error, 'an error was thrown and nobody caught it'));
   const told = new AbortController();
-  const ended = untilTold(log).finally(() => told.abort());
+  const ended = untilTold(log, farewellMs).finally(() => told.abort());
 
   let running: Running;
   try {
@@ -63,10 +96,10 @@ export async function runProcess(log: Logger, start: (signal: AbortSignal) => Pr
     log.info('stopped before it had started');
     process.exit(0);
   }
-  const graceMs = await ended;
-  endTheHardWayAfter(log, graceMs + OVERTIME_MS);
+  const grace = await ended;
+  endTheHardWayAfter(log, grace.ms + OVERTIME_MS);
   try {
-    await running.stop(graceMs);
+    await running.stop(grace.ms, grace.farewellMs);
     log.info('stopped');
     process.exit(0);
   } catch (error) {
@@ -89,18 +122,25 @@ export function prepareForStreams(): void {
   setFlagsFromString('--heap-growing-percent=300');
 }
 
-/** Resolves to the time that is left for work in flight, when something tells this process to end. */
-function untilTold(log: Logger): Promise<number> {
+/** Resolves to the time that is left, when something tells this process to end. */
+function untilTold(log: Logger, farewellMs: number): Promise<{ ms: number; farewellMs: number }> {
   return new Promise(resolve => {
+    let toldAt: number | undefined;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
-        log.info({ signal }, 'stopping');
-        resolve(DRAIN_MS);
+        if (toldAt === undefined) {
+          toldAt = performance.now();
+          log.info({ signal }, 'stopping');
+          resolve({ ms: DRAIN_MS, farewellMs });
+        } else if (performance.now() - toldAt > SAME_SIGNAL_MS) {
+          log.warn({ signal }, 'told to end once more: ended at once, with whatever was in flight');
+          process.exit(1);
+        }
       });
     }
     if (process.env.ENTREPOT_STOP_WITH_STDIN === '1') {
       const orphaned = () => {
-        resolve(ORPHAN_MS);
+        resolve({ ms: ORPHAN_MS, farewellMs: 0 });
         endTheHardWayAfter(log, ORPHAN_MS + ORPHAN_OVERTIME_MS);
       };
       process.stdin.once('end', orphaned).once('close', orphaned).once('error', orphaned).resume();

@@ -74,7 +74,12 @@ export const fail = {
   draining: () => new StatusError('UNAVAILABLE', 'DRAINING', 'the node is shutting down'),
   unsupported: (message: string) => new StatusError('UNIMPLEMENTED', 'UNSUPPORTED', message),
   forbidden: (message: string) => new StatusError('PERMISSION_DENIED', 'FORBIDDEN', message),
-  locationUnknown: (name: string) => new StatusError('NOT_FOUND', 'LOCATION_UNKNOWN', `there is no location ${name}`),
+  locationUnknown: (name: string) =>
+    new StatusError(
+      'NOT_FOUND',
+      'LOCATION_UNKNOWN',
+      `there is no location ${name}: ListLocations names those that there are, and so does 'entrepot status'`,
+    ),
   imageUnknown: (message: string) => new StatusError('NOT_FOUND', 'IMAGE_UNKNOWN', message),
   namespaceUnknown: (name: string) =>
     new StatusError('NOT_FOUND', 'NAMESPACE_UNKNOWN', `there is no namespace ${name}`),

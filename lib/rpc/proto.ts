@@ -12,36 +12,36 @@ import { withFrames } from './frames.js';
 
 const ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 
-const OPTIONS: Options = { longs: Number, enums: String, defaults: true, oneofs: true, includeDirs: [ROOT] };
+/** How the files are loaded. */
+export const PROTO_OPTIONS: Options = {
+  longs: Number,
+  enums: String,
+  defaults: true,
+  oneofs: true,
+  includeDirs: [ROOT],
+};
 
-/** The definitions of storage.proto, also for server reflection. */
-export const storagePackage: PackageDefinition = withFrames(
-  loadSync('entrepot/storage/v1/storage.proto', OPTIONS),
-  'entrepot.storage.v1.Storage',
-  { ReadBlob: { response: { size: 1, data: 2 } }, AppendUpload: { request: { data: 2, oneof: 'part' } } },
-);
+export const STORAGE_PROTO = 'entrepot/storage/v1/storage.proto';
+export const CROSSING_PROTO = 'entrepot/crossing/v1/crossing.proto';
+export const ADMIN_PROTO = 'entrepot/admin/v1/admin.proto';
 
-const storage = (loadPackageDefinition(storagePackage) as unknown as StorageProto).entrepot.storage.v1;
+const load = (file: string) => loadSync(file, PROTO_OPTIONS);
+const stubs = (definitions: PackageDefinition) => loadPackageDefinition(definitions) as unknown;
+
+const storage = withFrames(load(STORAGE_PROTO), 'entrepot.storage.v1.Storage', {
+  ReadBlob: { response: { size: 1, data: 2 } },
+  AppendUpload: { request: { data: 2, oneof: 'part' } },
+});
+
+const crossing = withFrames(load(CROSSING_PROTO), 'entrepot.crossing.v1.Crossing', {
+  Follow: { response: { data: 1, oneof: 'event' } },
+});
 
 /** The client class of `entrepot.storage.v1.Storage`. */
-export const StorageStub = storage.Storage;
-
-/** The definitions of crossing.proto. */
-export const crossingPackage: PackageDefinition = withFrames(
-  loadSync('entrepot/crossing/v1/crossing.proto', OPTIONS),
-  'entrepot.crossing.v1.Crossing',
-  { Follow: { response: { data: 1, oneof: 'event' } } },
-);
-
-const crossing = (loadPackageDefinition(crossingPackage) as unknown as CrossingProto).entrepot.crossing.v1;
+export const StorageStub = (stubs(storage) as StorageProto).entrepot.storage.v1.Storage;
 
 /** The client class of `entrepot.crossing.v1.Crossing`. */
-export const CrossingStub = crossing.Crossing;
-
-/** The definitions of admin.proto, also for server reflection. */
-export const adminPackage: PackageDefinition = loadSync('entrepot/admin/v1/admin.proto', OPTIONS);
-
-const admin = (loadPackageDefinition(adminPackage) as unknown as AdminProto).entrepot.admin.v1;
+export const CrossingStub = (stubs(crossing) as CrossingProto).entrepot.crossing.v1.Crossing;
 
 /** The client class of `entrepot.admin.v1.Admin`. */
-export const AdminStub = admin.Admin;
+export const AdminStub = (stubs(load(ADMIN_PROTO)) as AdminProto).entrepot.admin.v1.Admin;

@@ -14,7 +14,6 @@ import {
   type ClientOptions,
   credentials,
   experimental,
-  Metadata,
   ServerCredentials,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -102,21 +101,21 @@ export class Security {
     return [address, checked, { ...options, 'grpc.ssl_target_name_override': role }];
   }
 
-  /** The same for an administrator who has a token, and no certificate. `ca`: the authorities that the server's must come from, as PEM. */
-  static dialWithToken(
+  /**
+   * The same for an administrator who has no certificate, and sends a token with each call. `ca`: the authorities that the
+   * server's certificate must come from, as PEM.
+   */
+  static dialWithAuthority(
     address: string,
     role: ServerRole,
     options: ChannelOptions,
-    { ca, token }: { readonly ca: Buffer; readonly token: string },
+    ca: Buffer,
   ): [string, ChannelCredentials, ChannelOptions] {
     const host = parseAddress(address)?.host ?? address;
     const checked = credentials.createSsl(ca, null, null, {
       checkServerIdentity: (_host, certificate) => wrongServer(host, role, certificate),
     });
-    const metadata = new Metadata();
-    metadata.set('authorization', `Bearer ${token}`);
-    const proof = credentials.createFromMetadataGenerator((_call, tell) => tell(null, metadata));
-    return [address, credentials.combineChannelCredentials(checked, proof), named(host, role, options)];
+    return [address, checked, named(host, role, options)];
   }
 
   /** The same for a client that lives long: its connection is renewed, if there are certificates. `ageMs` is for tests. */

@@ -8,16 +8,16 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
-import { SERVER_WINDOW } from './channel.js';
 import { CallsInFlight } from './in-flight.js';
+import { loadReflected } from './reflected.js';
 import { Security } from './security.js';
-import { widenConnections, widenStreams } from './window.js';
+import { Windows } from './window.js';
 
 const healthPackage = loadSync(healthProto);
 
@@ -25,8 +25,8 @@ const healthPackage = loadSync(healthProto);
 export interface Service {
   readonly definition: ServiceDefinition;
   readonly implementation: UntypedServiceImplementation;
-  /** Where its definition comes from, for reflection. */
-  readonly package: PackageDefinition;
+  /** The file that it is defined in, for reflection. */
+  readonly proto: string;
   /** Who may call it; all others are refused with PERMISSION_DENIED. */
   readonly callers: readonly CallerRole[];
 }
@@ -54,10 +54,10 @@ export interface RunningServer {
   /** Says whether `name` can be used now. */
   setHealth(name: string, serving: boolean): void;
   /**
-   * Ends in order: health says NOT_SERVING, new calls go elsewhere, those in flight have `graceMs` to finish, then
-   * they are cut off.
+   * Ends in order: health says NOT_SERVING, which sends new calls elsewhere. Those that come all the same are taken for
+   * `farewellMs`, and while earlier ones run; these have `graceMs` to finish, then they are cut off.
    */
-  stop(graceMs: number): Promise<void>;
+  stop(graceMs: number, farewellMs?: number): Promise<void>;
 }
 
 /** Starts a server. Rejects, naming the address, if it cannot listen there. */
@@ -67,7 +67,11 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     paths: Object.values(definition).map(method => method.path),
     callers,
   }));
+  const uploads = services.flatMap(({ definition }) =>
+    Object.values(definition).flatMap(method => (method.requestStream ? [method.path] : [])),
+  );
   const calls = new CallsInFlight();
+  const uploading = new CallsInFlight(count => windows.fit(count));
   const server = new Server({
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
@@ -78,6 +82,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     }),
     interceptors: [
       calls.interceptor(new Set(permissions.flatMap(({ paths }) => paths))),
+      uploading.interceptor(new Set(uploads)),
       authorise(security, permissions, options.log),
     ],
   });
@@ -87,21 +92,28 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
   const watchers = addHealth(server, health);
-  new ReflectionService(Object.assign({}, healthPackage, ...services.map(each => each.package))).addToServer(server);
+  new ReflectionService(
+    Object.assign({}, healthPackage, ...services.map(each => loadReflected(each.proto))),
+  ).addToServer(server);
 
-  widenStreams(server, SERVER_WINDOW);
+  const windows = new Windows(server);
   const tokens = services.some(({ callers }) => callers.includes('administrator'));
   const port = await bind(server, listen, security.serverCredentials(listen.host, tokens));
-  widenConnections(server, SERVER_WINDOW);
+  windows.bound();
 
+  let ending = false;
   return {
     address: { host: listen.host, port },
-    setHealth: (name, serving) => health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING'),
-    async stop(graceMs) {
+    setHealth(name, serving) {
+      if (!ending) health.setStatus(name, serving ? 'SERVING' : 'NOT_SERVING');
+    },
+    async stop(graceMs, farewellMs = 0) {
+      ending = true;
       for (const name of options.healthNames) health.setStatus(name, 'NOT_SERVING');
-      const deadline = Date.now() + graceMs;
-      await calls.drain(graceMs);
-      const down = shutdown(server, Math.max(0, deadline - Date.now()));
+      const deadline = performance.now() + graceMs;
+      const left = await calls.drain(graceMs, farewellMs);
+      if (left > 0) options.log?.warn({ calls: left }, 'calls in flight are cut off: the time to finish is over');
+      const down = shutdown(server, left > 0 ? 0 : Math.max(0, deadline - performance.now()));
       for (const call of watchers) call.end();
       await down;
     },

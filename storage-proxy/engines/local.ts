@@ -18,7 +18,7 @@
  * - Everything unfinished lies in uploads/, where `staleUploads` finds it.
  */
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import type { LocalSettings } from '../../lib/config/engines/local.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import type {
   BlobBody,
@@ -36,14 +36,6 @@ import { Layout } from './local/layout.js';
 import { probe } from './local/probe.js';
 import { Uploads } from './local/uploads.js';
 
-/** The arguments of LocalStorage, as they stand in the configuration. */
-export const localArguments = z.strictObject({
-  /** The folder that everything lies in. It must exist: a disk that is not mounted must not look like an empty one. */
-  storage_path: z.string().min(1),
-  /** Says that all nodes of the location see the same files. Nothing depends on it here: the engine never assumes otherwise. */
-  shared_filesystem: z.boolean().optional(),
-});
-
 export class LocalStorage implements Engine {
   readonly driver = 'LocalStorage';
   readonly capabilities = { minChunkBytes: 0, maxBlobBytes: 0 };
@@ -51,7 +43,7 @@ export class LocalStorage implements Engine {
   readonly #files: Files;
   readonly #uploads: Uploads;
 
-  constructor(options: z.infer<typeof localArguments>) {
+  constructor(options: LocalSettings) {
     this.#layout = new Layout(resolve(options.storage_path));
     this.#files = new Files(this.#layout);
     this.#uploads = new Uploads(this.#layout);

@@ -1,5 +1,5 @@
 /**
- * The S3 family: blobs as objects of a bucket. One engine; the drivers differ in their arguments only (s3/arguments.ts).
+ * The S3 family: blobs as objects of a bucket. One engine; the drivers differ in their arguments only (lib/config/engines/s3.ts).
  *
  * What makes it hard is that S3 cannot append. An object comes into being at once, or out of the parts of a multipart
  * upload, each of at least 5 MiB but the last; and what a multipart upload holds cannot be read before it is complete.
@@ -51,6 +51,8 @@
  * Limits of time, connections and retries stand with their reasons in s3/client.ts and s3/bucket.ts. What a store says
  * is translated in s3/errors.ts, and never repeated in its own words.
  */
+
+import type { S3Settings } from '../../lib/config/engines/s3.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import type {
   BlobBody,
@@ -64,7 +66,6 @@ import type {
   StaleUpload,
   UploadPlan,
 } from './engine.js';
-import type { S3Settings } from './s3/arguments.js';
 import { Blobs } from './s3/blobs.js';
 import { BucketClient } from './s3/bucket.js';
 import { Keys } from './s3/keys.js';

@@ -1,7 +1,7 @@
 /** The service of storage.proto over an engine: one file for each group of calls, all validated at the edge. */
 import type { Logger } from 'pino';
 import { handlers } from '../../lib/rpc/handler.js';
-import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { GateState, StorageMetrics } from '../../lib/telemetry/storage-metrics.js';
 import type { StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
@@ -39,10 +39,11 @@ const WAIT_MS = 5_000;
 
 /**
  * The memory budget. A read holds two pieces and a copy of a frame, 128 KiB each; an append two gathered writes of
- * 512 KiB, and beside them up to SERVER_WINDOW (8 MiB) that its caller has sent while the disk is slower: the window is
- * each stream's own, the connection's bounds nothing (seen: 64 appends that do not move hold 520 MiB); a batch 4 MiB and
- * what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are about 100 + 70 + 130 + 50
- * MiB while the disk keeps up. Seen: 200 paused readers cost 160 MiB, of which V8 would give back a third if it had to.
+ * 512 KiB, and beside them two messages and a window that its caller has sent while the disk is slower, also while it waits
+ * for its turn: 8 MiB as long as few upload, 1 MiB for 64 (lib/rpc/window.ts; seen: 64 appends that do not move are sent 96
+ * MiB); a batch 4 MiB and what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are about
+ * 100 + 70 + 130 + 50 MiB while the disk keeps up, and 100 more while it does not. Seen: 200 paused readers cost 160 MiB, of
+ * which V8 would give back a third if it had to.
  */
 function makeGates() {
   return {
@@ -72,7 +73,7 @@ export function storageService(options: ServiceOptions): Service & { readonly lo
   return {
     definition: StorageStub.service,
     implementation,
-    package: storagePackage,
+    proto: STORAGE_PROTO,
     callers: ['gateway', 'worker'],
     load: () => Object.values(gates).map(gate => gate.state),
   };

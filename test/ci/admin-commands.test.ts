@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { command } from '../cli/admin-server.js';
+import { blobFile } from '../support/blob-file.js';
 import { type EntrepotOptions, startEntrepot } from '../support/entrepot.js';
 import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
 import { freePort } from '../support/ports.js';
@@ -68,8 +69,7 @@ async function again(args: readonly string[]): Promise<readonly string[]> {
 
 /** Where a region keeps a blob. */
 function fileOf(region: string, digest: string): string {
-  const hex = digest.replace('sha256:', '');
-  return join(storage, region, 'sha256', hex.slice(0, 2), hex);
+  return blobFile(join(storage, region), digest);
 }
 
 test('found from the environment of any process: a worker, a gateway, a storage-proxy', async () => {
@@ -180,6 +180,30 @@ test('mode: pushes are refused, and taken again', async () => {
   assert.match((await again(['status'])).join('\n'), /The registry takes no pushes \(moving\)/);
   await again(['mode', 'normal']);
   assert.ok(await until(async () => (await push()).status === 202, 10_000));
+});
+
+test('the worker that is asked dies amid a watch, which goes on at the other one', async () => {
+  await again(['pause', 'eustorage']);
+  try {
+    await us.pushImage('demo/hello', 'before', [randomBytes(2_000)]);
+    const watching = startEntrepot(['watch', '--json'], { env });
+    assert.ok(await until(() => watching.output().includes('"progress"'), 10_000));
+    // What is pushed now is none of its business, also where it goes on.
+    await us.pushImage('demo/hello', 'after', [randomBytes(2_000)]);
+    regions.part('worker', 'us').kill('SIGKILL');
+    assert.ok(await until(() => watching.output().includes('"goingOn"'), 20_000), watching.output());
+    await regions.sql(
+      `delete from replication r using manifestblob b, tag t
+        where r.storage_id = b.blob_id and t.manifest_id = b.manifest_id and t.name = 'before'`,
+    );
+    const { status, lines } = await watching.ended;
+    assert.is(status, 0);
+    const progress = lines.map(line => JSON.parse(line)).filter(({ event }) => event === 'progress');
+    assert.is(new Set(progress.map(({ upTo }) => upTo)).size, 1);
+  } finally {
+    await again(['resume', 'eustorage']);
+    await regions.startPart('worker', 'us');
+  }
 });
 
 test('removelocation: asks, refuses a default location, removes another one, with bars in a terminal', async () => {

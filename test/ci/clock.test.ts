@@ -49,7 +49,7 @@ for (const off of ['+40d', '-40d']) {
     assert.is(new Set(copied.map(each => JSON.parse(each).digest)).size, copied.length);
     assert.not.match(worker.log(), 'the claim on a copy was lost');
 
-    assert.ok(await until(() => worker.log().includes('copying blobs to these locations'), 5_000));
+    assert.ok(await until(() => worker.log().includes('copying blobs to these locations'), 20_000));
     assert.is((await client.request('GET', upload)).status, 204, 'the upload is there still');
     await stack.kill('worker-eu');
   });

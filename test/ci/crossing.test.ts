@@ -70,7 +70,7 @@ test('50 pulls of 64 MiB through two gateways, half of them slow', async () => {
   const crossed = await stack.crossed(() => assertWhole(pullMany(digest, 50, speed), digest, size));
   console.log(`50 pulls: the blob crossed ${(crossed / size).toFixed(4)} times`);
   assert.ok(crossed >= size && crossed <= 1.1 * size, `${crossed / size} times the blob crossed`);
-  assert.ok(await stack.hasPlacement(digest));
+  assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
 });
 
 test('the worker is killed in the middle: every pull ends well, and the next worker stores the blob', async () => {

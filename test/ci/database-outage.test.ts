@@ -39,7 +39,7 @@ test('a location that is away: writes go elsewhere, its blobs get a 503 until it
   } finally {
     stack.proxies.usstorage?.kill('SIGCONT');
   }
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 300; i++) {
     const back = await stack.client.request('GET', path);
     if (back.status === 200) return assert.ok(back.body.equals(bytes));
     await sleep(100);
@@ -57,7 +57,7 @@ test('no location at all: pushes get a 503 that names the locations, and no addr
   } finally {
     for (const proxy of Object.values(stack.proxies)) proxy.kill('SIGCONT');
   }
-  for (let i = 0; i < 100; i++) {
+  for (let i = 0; i < 300; i++) {
     if ((await stack.client.request('POST', '/v2/away/blobs/uploads/')).status === 202) return;
     await sleep(100);
   }

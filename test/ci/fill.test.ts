@@ -29,7 +29,7 @@ test('simultaneous pulls, half of them slow: the blob crosses once, arrives whol
     for (const got of await Promise.all(pulls)) assert.equal(got, { status: 200, digest, size });
   });
   assertOnce(crossed, size);
-  assert.ok(await until(() => stack.hasPlacement(digest), 5_000));
+  assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
 });
 
 test("the worker's own copy is half done: pulls wait for the rest of it, and nothing crosses again", async () => {
@@ -56,13 +56,13 @@ test('small blobs too', async () => {
     for (const got of await Promise.all(pulls)) assert.equal(got, { status: 200, digest, size });
   });
   assertOnce(crossed, size);
-  assert.ok(await until(() => stack.hasPlacement(digest), 5_000));
+  assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
 });
 
 test('a client that goes away leaves the copy alone', async () => {
   const digest = await stack.push(repository, 8 * MiB);
   assert.ok((await pull(stack.eu, repository, digest, { leaveAfter: 1 })).size < 8 * MiB);
-  assert.ok(await until(() => stack.hasPlacement(digest), 5_000));
+  assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
 });
 
 test('a part of a blob is answered at once, and fills the location as well', async () => {
@@ -71,7 +71,7 @@ test('a part of a blob is answered at once, and fills the location as well', asy
   const range = `bytes=${5 * MiB}-${6 * MiB - 1}`;
   const got = await pull(stack.eu, repository, digest, { range });
   assert.equal([got.status, got.size], [206, MiB]);
-  assert.ok(await until(() => stack.hasPlacement(digest), 5_000));
+  assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
   assert.equal(await pull(stack.eu, repository, digest, { range }), got);
 });
 

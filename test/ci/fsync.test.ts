@@ -2,13 +2,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
 import { digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
 import { contentOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
 import { startProxy } from '../storage-proxy/start.js';
 import { findCommand } from '../support/needs.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -43,7 +43,7 @@ for (const [errno, reason] of [
     const proxy = await startProxy({ folder });
     const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
     atEnd(() => stub.close());
-    const store = new RemoteStore(routeTo(stub));
+    const store = storeAt(stub);
     const data = pattern(1_000_000, 1);
     const digest = digestOf(data);
     const upload = async () =>
@@ -72,7 +72,7 @@ test('a folder that cannot be synced fails the commit', async () => {
   const proxy = await startProxy({ folder });
   const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   atEnd(() => stub.close());
-  const store = new RemoteStore(routeTo(stub));
+  const store = storeAt(stub);
   const data = pattern(1_000_000, 2);
   const { session } = await store.append((await store.begin({})).session, pieces(data, 100_000), () => {});
   const heal = await inject(proxy.pid, 'fsync:error=EIO', folder);

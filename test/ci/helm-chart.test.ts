@@ -241,7 +241,7 @@ const refusals: readonly (readonly [values: string, set: string, message: RegExp
     'gateway.route.termination=plain',
     /at '\/gateway\/route\/termination': value must be one of 'edge', 'passthrough'/,
   ],
-  [US, 'terminationGracePeriodSeconds=30', /at '\/terminationGracePeriodSeconds': minimum: got 30, want 36/],
+  [US, 'terminationGracePeriodSeconds=60', /at '\/terminationGracePeriodSeconds': minimum: got 60, want 66/],
   [US, 'locations.elsewhere.apstorage={ap}', /at '\/locations\/elsewhere\/apstorage\/0': 'ap' does not match pattern/],
   [US, 'securityContext.runAsUser=0', /at '\/securityContext\/runAsUser': minimum: got 0, want 1/],
   [US, 'config.existingSecret=', /config\.existingSecret is missing: name the Secret with config\.yaml/],

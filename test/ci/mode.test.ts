@@ -75,7 +75,7 @@ test('set at run time: read-only refuses all changes, pushes disabled lets delet
   await pushed(client);
   const open = await begin(client, 'team/app');
   await modes.set({ readOnly: true, pushesDisabled: false, reason: 'we move house' });
-  assert.ok(await until(isRefused, 5_000));
+  assert.ok(await until(isRefused, 20_000));
   for (const [name, { status, error }] of await answers(client, open)) {
     assert.equal([status, error.code, error.detail], [405, 'DENIED', { is_readonly: true }], name);
     assert.is(error.message, 'the registry is read-only now: we move house');
@@ -85,7 +85,7 @@ test('set at run time: read-only refuses all changes, pushes disabled lets delet
 
   await modes.set({ readOnly: false, pushesDisabled: true, reason: '' });
   const isOpenForDeletes = async () => (await client.request('DELETE', '/v2/team/app/manifests/v3')).status === 202;
-  assert.ok(await until(isOpenForDeletes, 5_000));
+  assert.ok(await until(isOpenForDeletes, 20_000));
   const found = await answers(client, open);
   assert.equal(
     ['untag', 'unlink', 'cancel'].map(name => found.get(name)?.status),
@@ -99,7 +99,7 @@ test('set at run time: read-only refuses all changes, pushes disabled lets delet
   await pullsWork(client);
 
   await modes.set({ readOnly: false, pushesDisabled: false, reason: '' });
-  assert.ok(await until(async () => !(await isRefused()), 5_000));
+  assert.ok(await until(async () => !(await isRefused()), 20_000));
 });
 
 test(

@@ -153,7 +153,7 @@ for (const name of ['docker', 'podman', 'skopeo']) {
 
       // Three layers and the configuration: one request of each kind for each, all with the answer that is hoped for.
       const wanted = ['PATCH 202', 'POST 202', 'PUT 201'].flatMap(answer => Array.from({ length: 4 }, () => answer));
-      await until(() => answersOf(place, repository).length >= wanted.length, 5_000);
+      await until(() => answersOf(place, repository).length >= wanted.length, 20_000);
       assert.equal(answersOf(place, repository).sort(), wanted);
       assert.equal(await client.pull(`127.0.0.1:${stack.ports[place.gateway]}/${repository}:1`), made);
       if (place === two) await start(place, killed);

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
+import { blobFile } from '../support/blob-file.js';
 import { ociClient, sha256 } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -74,12 +75,7 @@ test('what was acknowledged survives, and nothing half-written is visible', asyn
     await disk.mountAgain();
     const there = new Set(await stack.blobsOf('usstorage'));
     for (const digest of there) {
-      const hex = digest.slice('sha256:'.length);
-      assert.is(
-        sha256(await readFile(join(at, 'sha256', hex.slice(0, 2), hex))),
-        digest,
-        'a visible blob is not whole',
-      );
+      assert.is(sha256(await readFile(blobFile(at, digest))), digest, 'a visible blob is not whole');
     }
     for (const digest of acknowledged.keys()) assert.ok(there.has(digest), `${digest} was acknowledged and is gone`);
 

@@ -3,6 +3,7 @@ import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import * as assert from 'uvu/assert';
+import { inspectRedis } from '../../lib/cache/inspect.js';
 import { RedisCache } from '../../lib/cache/redis.js';
 import type { RedisConfig } from '../../lib/config/config.js';
 import { load, mistakes, TWO_LOCATIONS } from '../config/fixture.js';
@@ -22,26 +23,37 @@ test.before(async () => {
   ({ port } = await startRedis(undefined, { ...files, password: PASSWORD }));
 });
 
+interface Reached {
+  readonly config: RedisConfig;
+  readonly cache: RedisCache;
+  readonly lines: readonly string[];
+}
+
 /** A cache as a config.yaml says it. */
-function cacheOf(fields: string, password = PASSWORD): { cache: RedisCache; lines: string[] } {
+function cacheOf(fields: string, password = PASSWORD): Reached {
   const text = `${TWO_LOCATIONS}\nUSER_EVENTS_REDIS: {port: ${port}, password: ${password}, ${fields}}\n`;
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });
-  const cache = new RedisCache(load(text).redis as RedisConfig, log, { timeoutMs: 1_000 });
+  const config = load(text).redis as RedisConfig;
+  const cache = new RedisCache(config, log, { timeoutMs: 1_000 });
   atEnd(() => cache.close());
-  return { cache, lines };
+  return { config, cache, lines };
 }
 
-async function works({ cache }: { cache: RedisCache }): Promise<void> {
+/** Also for `config check --live`, which looks at it before any process does. */
+async function works({ config, cache }: Reached): Promise<void> {
   await soon('Redis', async () => {
     cache.set('key', Buffer.from('value'), 60);
     assert.equal(await cache.get('key'), Buffer.from('value'));
   });
+  assert.match(await inspectRedis(config), /^\d+\./);
 }
 
-async function fails({ cache, lines }: { cache: RedisCache; lines: string[] }, why: RegExp): Promise<void> {
+async function fails({ config, cache, lines }: Reached, why: RegExp): Promise<void> {
   await soon('the failure', async () => assert.match(lines.join(), why));
   assert.is(await cache.get('key'), undefined);
+  const seen = await inspectRedis(config).catch(error => error);
+  assert.instance(seen, Error);
 }
 
 test('the right authority, host and password: it works', async () => {

@@ -162,7 +162,7 @@ test('ended in the middle, it goes on when it is called again, or is given up; o
     }
   })();
   running.catch(() => {});
-  assert.ok(await until(() => waits, 5_000));
+  assert.ok(await until(() => waits, 20_000));
   const busy = await remove({}).catch(error => error);
   assert.ok(hasReason(busy, 'BUSY_ELSEWHERE'), String(busy));
   ending.abort();

@@ -3,13 +3,12 @@
  * nobody can forget to count.
  */
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { SEGMENT_BYTES } from '../../lib/locations/striped.js';
-import { hexOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { linkTo, type MadeBlob, makeBlobs } from '../bench/wan-blobs.js';
+import { blobFile } from '../support/blob-file.js';
 import { openMetadata } from '../support/clients.js';
 import { type Relay, startRelay } from '../support/relay.js';
 import { type Stack, startStack } from '../support/stack.js';
@@ -56,8 +55,7 @@ test.before(async () => {
 });
 
 function fileIn(location: string): string {
-  const hex = hexOf(blob.digest);
-  return join(stack.storagePath(location), 'sha256', hex.slice(0, 2), hex);
+  return blobFile(stack.storagePath(location), blob.digest);
 }
 
 /** The interruptions, each after so many more bytes have crossed. */

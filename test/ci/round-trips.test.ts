@@ -7,15 +7,16 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Location } from '../../lib/locations/location.js';
-import { digestOf, hexOf } from '../../lib/oci/digest.js';
+import { digestOf } from '../../lib/oci/digest.js';
 import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
+import { blobFile } from '../support/blob-file.js';
 import { openLocations, openMetadata, quiet } from '../support/clients.js';
 import { startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -103,10 +104,9 @@ test('5,000 small blobs wait for at most ten round trips', async () => {
   const target = locations.get('eustorage');
   if (!source || !target) throw new Error('no locations');
   for (const { data, digest } of blobs) {
-    const hex = hexOf(digest);
-    const folder = join(stack.storagePath('usstorage'), 'sha256', hex.slice(0, 2));
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, hex), data);
+    const file = blobFile(stack.storagePath('usstorage'), digest);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, data);
   }
   await stack.sql(
     `with blob as (insert into imagestorage (content_checksum, image_size) select unnest($1::text[]), 64 returning id),

@@ -42,6 +42,26 @@ test('an administrator by certificate, or by a token beside the certificate of a
   assert.is((await ask('gateway', 'us-1', { ENTREPOT_ADMIN_TOKEN: TOKEN })).status, 0);
 });
 
+test('an administrator who has a token and no certificate: the authority tells which worker may have it', async () => {
+  const { ca } = await authority.files('worker');
+  const withToken = (token: string, authorities = ca) =>
+    command(['status', '--server', address], {
+      env: { ENTREPOT_GRPC_TLS_CA: authorities, ENTREPOT_ADMIN_TOKEN: token },
+    });
+  const ci = await withToken(TOKEN);
+  assert.is(ci.status, 0, ci.stderr);
+  const wrong = await withToken('another');
+  assert.is(wrong.status, 1);
+  assert.match(wrong.stderr, 'a token that is not known');
+  const theirs = await (await TestAuthority.make()).files('worker');
+  assert.is((await withToken(TOKEN, theirs.ca)).status, 3);
+  const missing = await withToken(TOKEN, '/nowhere/ca.crt');
+  assert.is(missing.status, 1);
+  assert.match(missing.stderr, 'ENTREPOT_GRPC_TLS_CA: ENOENT');
+  const alone = await command(['status', '--server', address], { env: { ENTREPOT_GRPC_TLS_CA: ca } });
+  assert.match(alone.stderr, 'ENTREPOT_GRPC_TLS_CERT: is missing beside ENTREPOT_GRPC_TLS_CA');
+});
+
 test('others are refused in the words of the service; without certificates nobody answers', async () => {
   const mallory = await ask('administrator', 'mallory');
   assert.is(mallory.status, 1);

@@ -8,7 +8,7 @@ import { commands } from '../../cli/commands/all.js';
 import { run } from '../../cli/run.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { handlers } from '../../lib/rpc/handler.js';
-import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
+import { ADMIN_PROTO, AdminStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -36,7 +36,7 @@ export async function startAdminServer(
   const server = await startServer(
     { host: '127.0.0.1', port: 0 },
     {
-      services: [{ definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] }],
+      services: [{ definition: AdminStub.service, implementation, proto: ADMIN_PROTO, callers: ['administrator'] }],
       healthNames: [''],
       security,
     },

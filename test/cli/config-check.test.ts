@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { fixture, withFile } from '../config/fixture.js';
+import { fixture, TWO_LOCATIONS, withFile } from '../config/fixture.js';
 import { suite } from '../support/suite.js';
 import { entrepot } from './entrepot.js';
 
@@ -51,6 +51,16 @@ test('a bad configuration: every mistake once, on standard error, exit 1', () =>
     assert.is(lines.filter(line => line.includes('MAXIMUM_LAYER_SIZE: ')).length, 1);
     assert.match(stderr, /DB_URI: is missing.* \[gateway, worker, cli\]$/m);
     assert.match(stderr, /DISTRIBUTED_STORAGE_CONFIG: is missing.* \[gateway, storage-proxy, worker\]$/m);
+    assert.not.match(stderr, 'hunter2');
+  });
+});
+
+test('a mistake in the arguments of any location’s engine, whoever owns it', () => {
+  withFile(TWO_LOCATIONS.replace('{storage_path: /eu}', '{storage_pth: hunter2}'), file => {
+    const { status, stderr } = entrepot(['config', 'check', '--config', file]);
+    assert.is(status, 1);
+    assert.match(stderr, 'DISTRIBUTED_STORAGE_CONFIG.eustorage.storage_path: is missing');
+    assert.match(stderr, 'DISTRIBUTED_STORAGE_CONFIG.eustorage.storage_pth: the engine has no such argument');
     assert.not.match(stderr, 'hunter2');
   });
 });

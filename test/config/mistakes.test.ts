@@ -207,6 +207,24 @@ test('storage that is missing or misshapen', () => {
     of('[LocalStorage, {entrepot_fsync: no}]'),
     /^DISTRIBUTED_STORAGE_CONFIG\.usstorage\.entrepot_fsync: does not belong into an engine's arguments/,
   );
+  const s3 = of('[S3Storage, {storage_path: /us, s3_buket: b, port: hunter2}]');
+  for (const role of ['storage-proxy', 'cli'] as const) {
+    assert.equal(
+      mistakes(s3, role, { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'usstorage' }).map(line => line.split(': ', 2)),
+      [
+        ['DISTRIBUTED_STORAGE_CONFIG.usstorage.s3_bucket', 'is missing'],
+        ['DISTRIBUTED_STORAGE_CONFIG.usstorage.port', 'must be a whole number'],
+        ['DISTRIBUTED_STORAGE_CONFIG.usstorage.s3_buket', 'the engine has no such argument'],
+      ],
+    );
+  }
+  // They are nobody else's business, and need not be where nobody uses them.
+  load(s3, 'gateway');
+  load(s3, 'storage-proxy', { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'eustorage' });
+  load(of('[S3Storage, {}]'), 'cli');
+  one(of('[S3Storage, {storage_path: /us}]'), /s3_bucket: is missing/, 'storage-proxy', {
+    QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'usstorage',
+  });
   one(
     TWO_LOCATIONS.replaceAll('usstorage', 'us storage'),
     /^DISTRIBUTED_STORAGE_CONFIG\.us storage: a location is named by letters/,

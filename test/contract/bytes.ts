@@ -73,7 +73,7 @@ export async function rejects(wanted: string | string[], work: () => Promise<unk
 }
 
 /** Asserts that something settles soon. */
-export async function finished<T>(work: Promise<T>, withinMs = 5_000): Promise<T> {
+export async function finished<T>(work: Promise<T>, withinMs = 10_000): Promise<T> {
   const stop = new AbortController();
   const late = sleep(withinMs, undefined, { signal: stop.signal }).then(() => {
     throw new Error(`it did not settle within ${withinMs} ms`);
@@ -86,7 +86,7 @@ export async function finished<T>(work: Promise<T>, withinMs = 5_000): Promise<T
   }
 }
 
-/** Repeats an assertion until it holds; its failure after two seconds is thrown. */
+/** Repeats an assertion until it holds; after `withinMs` its failure is thrown. */
 export async function soon(what: string, assertion: () => Promise<void>, withinMs = 10_000): Promise<void> {
   const deadline = Date.now() + withinMs;
   while (true) {

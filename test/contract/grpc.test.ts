@@ -1,5 +1,5 @@
 /** The same contract over the gRPC client, in front of a real storage-proxy. */
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
@@ -8,6 +8,7 @@ import { freePort } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { contract } from './contract.js';
 import { contentOf, memoryOf, openFilesOf } from './folder.js';
+import { storeAt } from './one-node.js';
 
 contract('LocalStorage over gRPC', async () => {
   const folder = await temporaryFolder('proxy');
@@ -15,7 +16,7 @@ contract('LocalStorage over gRPC', async () => {
   let proxy = await startProxy({ folder, port });
   const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   return {
-    store: new RemoteStore(routeTo(stub)),
+    store: storeAt(stub),
     leftovers: () => contentOf(folder),
     crash: async () => {
       proxy.kill('SIGKILL');

@@ -1,12 +1,12 @@
 /** An upload is not tied to a gateway: another one, of another region, goes on with it at any point. */
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { digestOf, waysToPush } from '../gateway/stack.js';
 import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('two regions: uploads over gateways', { timeoutMs: 60_000 });
 const repository = 'over/x';
@@ -101,13 +101,16 @@ test('a gateway killed in the middle of a chunk: the other one says how far it g
   for (let at = 0; at < 40_000_000; at += 1_000_000) {
     await new Promise(resolve => socket.write(bytes.subarray(at, at + 1_000_000), resolve));
   }
-  // Long enough for the gateway to record a checkpoint.
-  await sleep(6_000);
+  const uuid = /uploads\/([0-9a-f-]{36})/.exec(location)?.[1];
+  const recorded = async () => {
+    const [row] = await stack.sql('select byte_count::int as n from blobupload where uuid = $1', [uuid]);
+    return Number(row?.n);
+  };
+  assert.ok(await until(async () => (await recorded()) > 8_000_000, 30_000), 'a checkpoint is recorded');
   await stack.kill('gateway-us');
   socket.destroy();
 
   const eu = client(stack.eu);
-  const uuid = /uploads\/([0-9a-f-]{36})/.exec(location)?.[1];
   // The dead writer's lease runs out by itself; the test does not wait for that.
   await stack.sql('update blobupload set lease_until = now() where uuid = $1', [uuid]);
   const status = await eu.request('GET', `/v2/${repository}/blobs/uploads/${uuid}`);

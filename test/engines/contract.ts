@@ -1,11 +1,12 @@
 /** The contract over an S3 server: over the engine itself, and over gRPC in front of a real storage-proxy. */
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
 import { contract, type OpenStore } from '../contract/contract.js';
 import { memoryOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
 import { waitingReads } from '../stores/sockets.js';
 import { makeBucket, radosArguments, type S3Server } from '../stores/store.js';
 import { freePort } from '../support/ports.js';
@@ -40,7 +41,7 @@ export async function openRemote(server: S3Server): Promise<OpenStore> {
   let node = await startNode({ bucket, port });
   const stub = new StorageStub(...Security.local.dial(node.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   return {
-    store: new RemoteStore(routeTo(stub)),
+    store: storeAt(stub),
     leftovers: () => bucket.content(),
     crash: async () => {
       node.kill('SIGKILL');

@@ -2,17 +2,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import { s3Drivers } from '../../lib/config/engines/s3.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StatusError } from '../../lib/rpc/errors.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import type { Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
-import { s3Drivers } from '../../storage-proxy/engines/s3/arguments.js';
 import type { Tuning } from '../../storage-proxy/engines/s3/staging.js';
 import { S3Engine } from '../../storage-proxy/engines/s3.js';
 import { collect, endless, pattern, pieces, rejects, soon } from '../contract/bytes.js';
+import { storeAt } from '../contract/one-node.js';
 import { makeBucket, radosArguments, type S3Server, type TestBucket } from '../stores/store.js';
 import { freePort } from '../support/ports.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -164,7 +164,7 @@ export function s3Cases(
     const stubs = nodes.map(
       node => new StorageStub(...Security.local.dial(node.address, 'storage-proxy', channelOptions(NEAR_WINDOW))),
     );
-    const stores = stubs.map(stub => new RemoteStore(routeTo(stub)));
+    const stores = stubs.map(stub => storeAt(stub));
     try {
       let at: Checkpoint | undefined;
       for (let round = 0; round < 10; round++) {

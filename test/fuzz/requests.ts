@@ -79,6 +79,8 @@ function target(fixtures: Fixtures): fc.Arbitrary<string> {
       arbitrary: fc.array(parameter, { maxLength: 4 }).map(pairs => `?${pairs.map(p => p.join('=')).join('&')}`),
     },
     { weight: 1, arbitrary: mutated(fc.constant('?n=1&last=a')) },
+    // The same tag in the path and again in the query.
+    { weight: 1, arbitrary: fc.constantFrom(...fixtures.tags, 'latest', 'v2').map(again => `?tag=${again}&tag=w`) },
     {
       weight: 1,
       arbitrary: fc.nat(200).map(count => `?${Array.from({ length: count }, (_, i) => `tag=t${i}`).join('&')}`),

@@ -49,7 +49,7 @@ export interface Outcome {
 type Received = Omit<Outcome, 'left'>;
 
 /** The server was silent for so long, or did not close a connection that its client has ended. */
-export class Hang extends Error {
+class Hang extends Error {
   override readonly name = 'Hang';
 }
 

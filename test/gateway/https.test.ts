@@ -133,11 +133,11 @@ test('it ends in order, and who never agrees on TLS does not hold it up', async 
     await once(silent, 'connect');
     const socket = await open(port);
     const began = Date.now();
-    const stopping = server.stop(1_000);
+    const stopping = server.stop(3_000);
     await sleep(50);
     assert.match(await ask(socket), /^HTTP\/1\.1 200 .*Connection: close/is);
     await stopping;
-    assert.ok(Date.now() - began < 3_000);
+    assert.ok(Date.now() - began < 8_000, 'less than an agreement on TLS may take');
   });
 });
 

@@ -43,7 +43,7 @@ export class RawConnection {
   }
 
   /** Takes the next answer (also an interim one, like 100) off the connection. Throws if it does not come. */
-  async answer(timeoutMs = 5_000): Promise<RawAnswer> {
+  async answer(timeoutMs = 20_000): Promise<RawAnswer> {
     const deadline = Date.now() + timeoutMs;
     while (Date.now() < deadline) {
       const answer = this.#parse();

@@ -132,6 +132,10 @@ test('what is no resource', () => {
     '/v2/a/referrers',
     '/v2/referrers',
     '/v2/a/tags/list/',
+    '/v2/a/tags/v1',
+    '/v2/a/b/list',
+    '/v2/a/uploads/',
+    `/v2/a/uploads/${uuid}`,
   ]) {
     assert.is(route(path), undefined, path);
   }
@@ -143,6 +147,7 @@ test('request targets', () => {
   assert.is(splitTarget('http://host:80/v2/a?n=1').path, '/v2/a');
   assert.is(splitTarget('HTTP://host').path, '');
   assert.is(splitTarget('/a/http://host/').path, '/a/http://host/');
+  assert.equal([splitTarget('?a=1').path, [...splitTarget('?a=1').query]], ['', [['a', '1']]]);
   assert.is(splitTarget('/x?digest=sha256%3Aab&digest=y').query.get('digest'), 'sha256:ab');
 });
 

@@ -21,13 +21,6 @@ test.before(async () => {
   await namespaces.setLocations('resident', { locations: ['eustorage'], replace: true });
 });
 
-async function trips(work: () => Promise<unknown>): Promise<number> {
-  await new Promise(resolve => setTimeout(resolve, 250));
-  const before = database.trips;
-  await work();
-  return database.trips - before;
-}
-
 const uploadsAt = (location: string) =>
   stack.sql('select 1 from blobupload b join imagestoragelocation l on l.id = b.location_id where l.name = $1', [
     location,
@@ -35,8 +28,8 @@ const uploadsAt = (location: string) =>
 
 test('the first upload of a namespace with a place of its own asks twice, the next ones once', async () => {
   const { client } = stack;
-  assert.is(await trips(() => begin(client, 'resident/app')), 2);
-  assert.is(await trips(() => begin(client, 'resident/app')), 1);
+  assert.is(await database.tripsOf(() => begin(client, 'resident/app')), 2);
+  assert.is(await database.tripsOf(() => begin(client, 'resident/app')), 1);
   assert.is((await uploadsAt('usstorage')).length, 0);
   assert.is((await uploadsAt('eustorage')).length, 2);
 });

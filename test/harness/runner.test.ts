@@ -13,7 +13,7 @@ interface Outcome {
 
 function run(filters: readonly string[], env: Readonly<Record<string, string>> = {}): Outcome {
   const folder = join(distFolder, 'test', 'fixtures', 'runner');
-  const parameters = ['--folder', folder, '--no-install', '--no-postgres', '--file-timeout', '4', ...filters];
+  const parameters = ['--folder', folder, '--no-install', '--no-postgres', '--file-timeout', '8', ...filters];
   const done = spawnSync(process.execPath, [join(distFolder, 'test', 'run.js'), ...parameters], {
     encoding: 'utf8',
     env: { ...process.env, CI: '', ...env },
@@ -34,7 +34,7 @@ test('a good file passes, and is counted', () => {
 const misbehaving: readonly (readonly [string, string, RegExp])[] = [
   ['after-throws', '1 passed, 1 failed', /after: the after hook broke/],
   ['before-throws', '0 passed, 2 failed', /before: the before hook broke/],
-  ['busy', '0 passed, 2 failed', /took longer than 4 s and was killed/],
+  ['busy', '0 passed, 2 failed', /took longer than 8 s and was killed/],
   ['each-throws', '0 passed, 2 failed', /the after\.each hook broke/],
   ['early-exit', '0 passed, 2 failed', /two: did not run/],
   ['forgotten-run', '0 passed, 1 failed', /\.run\(\) is missing/],

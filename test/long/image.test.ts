@@ -1,23 +1,37 @@
 /** The image, as operators run it: every role in a container of its own, with certificates that it has made itself. */
-import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { once } from 'node:events';
+import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { soon } from '../contract/bytes.js';
 import { run } from '../support/command.js';
-import { buildImage, IMAGE_NEEDS, type Image } from '../support/image.js';
+import { buildImage, IMAGE, IMAGE_NEEDS, type Image } from '../support/image.js';
 import { writeLayout } from '../support/images.js';
 import { sha256 } from '../support/oci-client.js';
-import { freePorts } from '../support/ports.js';
+import { freePort, freePorts } from '../support/ports.js';
 import { freshDatabase } from '../support/postgres.js';
+import { distFolder } from '../support/process.js';
+import { startRelay } from '../support/relay.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 
-const test = suite('the image', { needs: [...IMAGE_NEEDS, 'skopeo'], timeoutMs: 200_000, fileTimeoutMs: 400_000 });
+const test = suite('the image', {
+  needs: [...IMAGE_NEEDS, 'netavark', 'skopeo'],
+  timeoutMs: 300_000,
+  fileTimeoutMs: 900_000,
+});
 
 const ROLES = ['storage-proxy', 'worker', 'gateway'] as const;
+/** What a container calls the machine that it runs on. */
+const MACHINE = 'host.containers.internal';
+
 let image: Image;
 let folder: string;
+let databaseUrl: string;
+let proxyPort: number;
+let config: Record<string, unknown>;
 let httpsPort: number;
 /** What stands before the image's name to give a container its configuration. */
 let options: (role: (typeof ROLES)[number]) => string[];
@@ -26,15 +40,15 @@ test.before(async () => {
   image = await buildImage();
   folder = await temporaryFolder('deployed');
   const [proxy, worker, http, https] = (await freePorts(4)) as [number, number, number, number];
-  httpsPort = https;
-  const database = await freshDatabase();
+  [httpsPort, proxyPort] = [https, proxy];
+  databaseUrl = (await freshDatabase()).url;
   const made = (name: string) => join(folder, name);
   for (const name of ['conf', 'certs', 'data']) await mkdir(made(name));
   // The container's user is nobody here.
   for (const name of ['certs', 'data']) await chmod(made(name), 0o777);
   await mkdir(join(made('conf'), 'grpc'));
-  const config = {
-    DB_URI: database.url,
+  config = {
+    DB_URI: databaseUrl,
     DISTRIBUTED_STORAGE_CONFIG: {
       usstorage: ['LocalStorage', { storage_path: '/data' }],
       eustorage: ['LocalStorage', { storage_path: '/data' }],
@@ -57,7 +71,7 @@ test.before(async () => {
     if (end.code !== 0) throw new Error(`certs ${words.join(' ')}: ${end.stdout}${end.stderr}`);
   };
   await certs('init');
-  for (const role of ROLES) await certs('issue', '--role', role, '--name', 'eu', '--host', 'localhost');
+  for (const role of ROLES) await certs('issue', '--role', role, '--name', 'eu', '--host', `localhost,${MACHINE}`);
   for (const [from, to] of [['tls.crt', 'ssl.cert'] as const, ['tls.key', 'ssl.key'] as const]) {
     await copyFile(join(made('certs'), 'gateway-eu', from), join(made('conf'), to));
     await chmod(join(made('conf'), to), 0o644);
@@ -91,7 +105,7 @@ test('every role runs as any user upon a read-only root, and says that it is wel
   await image.start('worker', options('worker'), 'worker');
   // Without a word it is a gateway.
   await image.start('gateway', options('gateway'));
-  for (const role of ROLES) await soon(role, () => isHealthy(role), 20_000);
+  for (const role of ROLES) await soon(role, () => isHealthy(role), 90_000);
 });
 
 test('an image is pushed and pulled over HTTPS', async () => {
@@ -105,14 +119,80 @@ test('an image is pushed and pulled over HTTPS', async () => {
   assert.is(sha256(Buffer.from(manifest)), pushed.digest);
 });
 
+/** The line of docs/deploy.md for a gateway, which is Quay's: its words after `podman run`, and before the image's name. */
+async function documentedOptions(bundle: string): Promise<{ words: string[]; http: number; https: number }> {
+  const page = await readFile(join(resolve(distFolder, '..'), 'docs', 'deploy.md'), 'utf8');
+  const line = /^\$ podman run (-p 80:8080 -p 443:8443 -v DIR:\/conf\/stack -e \S+=eustorage) IMAGE$/m.exec(page)?.[1];
+  assert.ok(line, 'docs/deploy.md does not have the line any more');
+  // Somebody else may have them on this machine; then, and only then, it is other ones.
+  const [http, https] = [await orFree(80), await orFree(443)];
+  const words = line.replace('80:', `${http}:`).replace('443:', `${https}:`).replace('DIR', bundle).split(' ');
+  return { words, http, https };
+}
+
+async function orFree(port: number): Promise<number> {
+  const server = createServer().listen(port, '0.0.0.0');
+  try {
+    await once(server, 'listening');
+    return port;
+  } catch {
+    const other = await freePort();
+    console.log(`  port ${port} is taken here: tried with ${other}`);
+    return other;
+  } finally {
+    server.close();
+  }
+}
+
+test("the documented line, Quay's, works as it stands", async () => {
+  // The container has a network of its own, so it finds the machine's database and storage-proxy by the machine's name.
+  const relay = await startRelay('0.0.0.0');
+  relay.target = Number(new URL(databaseUrl).port);
+  const database = new URL(databaseUrl);
+  database.host = `${MACHINE}:${relay.port}`;
+  const bundle = join(folder, 'bundle');
+  await mkdir(join(bundle, 'grpc'), { recursive: true });
+  const { ENTREPOT_GATEWAY_LISTEN: _1, ENTREPOT_GATEWAY_TLS_LISTEN: _2, ...rest } = config;
+  const nodes = { usstorage: { nodes: ['localhost:1'] }, eustorage: { nodes: [`${MACHINE}:${proxyPort}`] } };
+  await writeFile(
+    join(bundle, 'config.yaml'),
+    stringify({ ...rest, DB_URI: String(database), ENTREPOT_LOCATIONS: nodes }),
+  );
+  const own = join(folder, 'certs', 'gateway-eu');
+  for (const [from, to] of [
+    ['tls.crt', 'ssl.cert'],
+    ['tls.key', 'ssl.key'],
+    ['ca.crt', 'grpc/ca.crt'],
+    ['tls.crt', 'grpc/tls.crt'],
+    ['tls.key', 'grpc/tls.key'],
+  ] as const) {
+    await copyFile(join(own, from), join(bundle, to));
+    await chmod(join(bundle, to), 0o644);
+  }
+  const { words, http, https } = await documentedOptions(bundle);
+  const started = await image.podman('run', '--detach', '--name', 'documented', ...words, IMAGE);
+  assert.is(started.code, 0, started.stderr);
+  await soon('documented', () => isHealthy('documented'), 90_000);
+  const answer = await fetch(`http://localhost:${http}/health/instance`);
+  assert.is(answer.status, 200);
+  assert.is(JSON.parse(await answer.text()).data.informational.preferred_storage, true);
+  const trust = await temporaryFolder('trust');
+  await copyFile(join(folder, 'certs', 'ca.crt'), join(trust, 'ca.crt'));
+  const name = `docker://localhost:${https}/demo/app:1`;
+  await run('skopeo', ['copy', '--src-cert-dir', trust, name, `dir:${join(folder, 'pulled-by-port')}`]);
+  await stop('documented');
+});
+
+/** Ends a container as an operator would, and sees that it did so in order. */
+async function stop(name: string): Promise<void> {
+  await image.podman('stop', '--time', '75', name);
+  const { stdout: exitCode } = await image.podman('inspect', '--format', '{{.State.ExitCode}}', name);
+  const { stdout: log } = await image.podman('logs', name);
+  assert.is(exitCode.trim(), '0', `${name}\n${log}`);
+  assert.match(log, '"msg":"stopped"');
+}
+
 test('each ends in order when it is told to', async () => {
-  const stop = async (role: string) => {
-    await image.podman('stop', '--time', '20', role);
-    const { stdout: exitCode } = await image.podman('inspect', '--format', '{{.State.ExitCode}}', role);
-    const { stdout: log } = await image.podman('logs', role);
-    assert.is(exitCode.trim(), '0', `${role}\n${log}`);
-    assert.match(log, '"msg":"stopped"');
-  };
   await Promise.all(ROLES.map(stop));
 });
 

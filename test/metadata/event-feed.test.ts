@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { EventFeed } from '../../lib/metadata/event-feed.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 import { session } from './rows.js';
 
 const test = suite('metadata: the events, in order');
@@ -26,7 +27,8 @@ async function ids(feed: EventFeed): Promise<number[]> {
 
 /** What comes, once something does: other databases of the server have transactions, too, which are waited for. */
 async function coming(feed: EventFeed): Promise<number[]> {
-  for (let look = 0; look < 200; look++) {
+  const deadline = Date.now() + 20_000;
+  while (Date.now() < deadline) {
     const found = await ids(feed);
     if (found.length > 0) return found;
     await sleep(20);
@@ -96,13 +98,13 @@ test('six writers whose transactions last differently, or fail: every event once
   const end = writers.then(() => {
     ended = true;
   });
-  for (let empty = 0; empty < 50; ) {
-    const found = await ids(feed);
-    seen.push(...found);
-    empty = ended && found.length === 0 ? empty + 1 : 0;
-    await sleep(5);
-  }
+  const look = async () => {
+    seen.push(...(await ids(feed)));
+    return ended && seen.length >= committed.length;
+  };
+  assert.ok(await until(look, 25_000), `${seen.length} of ${committed.length}`);
   await end;
+  assert.equal(await ids(feed), [], 'none twice');
   assert.equal(
     seen,
     committed.toSorted((a, b) => a - b),

@@ -1,17 +1,26 @@
 /** What the statements promise: one truth, also when many ask at once. */
+
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import * as assert from 'uvu/assert';
-import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
-import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
+import { Adoption } from '../../lib/metadata/adoption.js';
+import type { RepositoryName } from '../../lib/oci/name.js';
 import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
-import { atEnd, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
+import {
+  imageOf,
+  newDigest,
+  newRepository,
+  pushed,
+  repository,
+  session,
+  tag,
+  traceId,
+  untilWaitedFor,
+} from './rows.js';
 
 const test = suite('metadata: registry');
-const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const US_TO_EU = {
   target: 'eustorage',
   source: 'usstorage',
@@ -20,40 +29,12 @@ const US_TO_EU = {
   bytes: Number.MAX_SAFE_INTEGER,
 };
 let m: Metadata;
-let counter = 0;
 
 test.before(async () => {
   m = await freshMetadata();
 });
 
-function newRepository(): RepositoryName {
-  return repository(`ns${++counter}/app`);
-}
-function repository(name: string): RepositoryName {
-  const parsed = parseRepository(name);
-  if (!parsed) throw new Error(`bad name ${name}`);
-  return parsed;
-}
-function tag(name: string): Tag {
-  const parsed = parseTag(name);
-  if (!parsed) throw new Error(`bad tag ${name}`);
-  return parsed;
-}
-function newDigest(): Digest {
-  return digestOf(Buffer.from(`blob ${++counter}`));
-}
-async function recorded(repo: RepositoryName, location = 'usstorage'): Promise<Digest> {
-  const digest = newDigest();
-  await m.blobs.record({ repository: repo, digest, size: 7, location, traceId: 'f'.repeat(32) });
-  return digest;
-}
-function imageOf(blobs: Digest[], extra: object = {}): { bytes: Buffer; digest: Digest; facts: ManifestFacts } {
-  const [config, ...layers] = blobs.map(digest => ({ mediaType: 'application/x.y', digest, size: 7 }));
-  const bytes = Buffer.from(
-    JSON.stringify({ schemaVersion: 2, mediaType: IMAGE, config, layers, ...extra, n: ++counter }),
-  );
-  return { bytes, digest: digestOf(bytes), facts: readManifest(bytes, IMAGE) };
-}
+const recorded = (repo: RepositoryName, location?: string) => pushed(m, repo, location);
 
 test('a blob is found in its repository only, with the locations that hold it', async () => {
   const [mine, other] = [newRepository(), newRepository()];
@@ -79,22 +60,9 @@ test('what is remembered of a manifest for an outage of the database is small: n
 
 /** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
 async function transaction(): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
-  const client = new pg.Client({ connectionString: m.url });
-  await client.connect();
-  atEnd(() => client.end());
+  const client = await session(m);
   await client.query('begin');
-  const untilWaiting = async () => {
-    for (let round = 0; round < 500; round++) {
-      const [row] = await m.db.query(
-        'select count(*)::int as n from pg_stat_activity where $1::int = any (pg_blocking_pids(pid))',
-        [(client as unknown as { processID: number }).processID],
-      );
-      if (row?.n === 1) return;
-      await sleep(10);
-    }
-    throw new Error('nothing waits for the transaction');
-  };
-  return { run: client, untilWaiting };
+  return { run: client, untilWaiting: () => untilWaitedFor(m, client) };
 }
 
 test('a push that records a blob where a worker is just ending its copy does not wait for it in a circle', async () => {
@@ -197,7 +165,7 @@ test('recording a blob queues exactly the copies that are missing, with the trac
        join imagestoragelocation l on l.id = r.location_id where s.content_checksum = $1`,
     [digest],
   );
-  assert.equal(rows, [{ name: 'eustorage', trace_id: 'f'.repeat(32) }]);
+  assert.equal(rows, [{ name: 'eustorage', trace_id: traceId }]);
 });
 
 test('a blob pushed to both locations has nothing left to copy', async () => {
@@ -242,6 +210,15 @@ test('mount: from where it is, from anywhere, never from where it is not', async
   const anywhere = { names: [], prefixes: [''] };
   assert.equal(await m.blobs.mount({ repository: newRepository(), digest, from: anywhere, traceId: '' }), { size: 7 });
   assert.is(await m.blobs.mount({ repository: to, digest: newDigest(), from: anywhere, traceId: '' }), undefined);
+});
+
+test("mount: what was taken over is nobody's, and for those who may pull everything", async () => {
+  const digest = newDigest();
+  await new Adoption(m.db).adopt('usstorage', [{ digest, size: 7 }], false);
+  const mount = (names: string[], prefixes: string[]) =>
+    m.blobs.mount({ repository: newRepository(), digest, from: { names, prefixes }, traceId: '' });
+  assert.is(await mount([newRepository()], ['team/', 't']), undefined);
+  assert.equal(await mount([], ['']), { size: 7 });
 });
 
 test('of several repositories that a blob may be mounted from, one must have it', async () => {
@@ -328,7 +305,7 @@ test('manifest: stored only when the repository has every blob, and says which a
   assert.equal(await m.manifests.put(put), { kind: 'stored' });
   const found = await m.manifests.find(repo, { tag: tag('v1') });
   assert.equal(found.manifest?.bytes, image.bytes);
-  assert.is(found.manifest?.mediaType, IMAGE);
+  assert.is(found.manifest?.mediaType, image.facts.mediaType);
   assert.is((await m.manifests.find(repo, { digest: image.digest }, image.digest)).manifest?.bytes, undefined);
 });
 

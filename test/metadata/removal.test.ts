@@ -17,6 +17,7 @@ import {
   queued,
   requeued,
   session,
+  untilWaitedFor,
 } from './rows.js';
 
 const test = suite('metadata: removing a location');
@@ -271,6 +272,40 @@ test('by force: the images that break are known, and a push of what is lost heal
   await pushed(m, repo, 'usstorage', lost);
   assert.equal((await m.blobs.find(repo, lost)).blob?.locations, ['usstorage']);
   assert.equal(await queued(m, lost), ['apstorage']);
+});
+
+/** Deletes by force, in a transaction that stays open until somebody waits for it; meanwhile `push` has begun. */
+async function whileDeletedByForce<T>(push: () => Promise<T>): Promise<T> {
+  const client = await session(m);
+  await client.query('begin');
+  await client.query(`select delete_placements('eustorage', 0, 500, true)`);
+  const pushing = push();
+  await untilWaitedFor(m, client);
+  await client.query('commit');
+  return pushing;
+}
+
+test('by force: a push, or a mount, of what is being lost at the same moment is told that it is not there', async () => {
+  const repo = newRepository();
+  const digest = await pushed(m, repo, 'eustorage');
+  // So that the blob's row stays when its last record goes.
+  await put(m, repo, imageOf([digest]), 'v1');
+  await drained();
+  await removal.advance('eustorage', 'removing');
+  const image = imageOf([digest]);
+  const answer = await whileDeletedByForce(() => put(m, repo, image, 'v2'));
+  assert.equal(answer, { kind: 'blobs-missing', digests: [digest] });
+  assert.is((await m.manifests.find(repo, { digest: image.digest })).manifest, undefined);
+
+  await m.db.query("update locationstate set state = 'active'");
+  await pushed(m, repo, 'eustorage', digest);
+  await m.db.query(
+    "update locationstate set state = 'removing' where location_id = (select id from imagestoragelocation where name = 'eustorage')",
+  );
+  const mounted = await whileDeletedByForce(() =>
+    m.blobs.mount({ repository: newRepository(), digest, from: repo, traceId: '' }),
+  );
+  assert.is(mounted, undefined);
 });
 
 test('somebody begins to refer to a blob while its last record is being deleted: it stays, or is new', async () => {

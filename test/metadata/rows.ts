@@ -7,10 +7,12 @@ import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../
 import { claimAll } from '../support/claims.js';
 import type { Metadata } from '../support/clients.js';
 import { atEnd } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
-const traceId = 'a'.repeat(32);
+/** Of every push of these. */
+export const traceId = 'a'.repeat(32);
 let counter = 0;
 
 export function repository(name: string): RepositoryName {
@@ -113,6 +115,19 @@ export async function session(m: Metadata): Promise<pg.Client> {
   await client.connect();
   atEnd(() => client.end());
   return client;
+}
+
+/** Waits until somebody waits for the transaction of `client`. */
+export async function untilWaitedFor(m: Metadata, client: pg.Client): Promise<void> {
+  const { processID } = client as unknown as { processID: number };
+  const isWaitedFor = async () => {
+    const [row] = await m.db.query(
+      'select count(*)::int as n from pg_stat_activity where $1::int = any (pg_blocking_pids(pid))',
+      [processID],
+    );
+    return Number(row?.n) > 0;
+  };
+  if (!(await until(isWaitedFor, 10_000))) throw new Error('nothing waits for the transaction');
 }
 
 /** `put`, in a transaction that somebody holds open. */

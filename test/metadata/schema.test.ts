@@ -1,5 +1,6 @@
 /** Migrations and the connection: many processes at once, several hosts, outages. */
 import pg from 'pg';
+import { pino } from 'pino';
 import * as assert from 'uvu/assert';
 import { Database, DatabaseUnavailable, hostsOf } from '../../lib/metadata/database.js';
 import { migrate, waitForMigrations } from '../../lib/metadata/migrate.js';
@@ -7,6 +8,7 @@ import { quiet } from '../support/clients.js';
 import { freePort } from '../support/ports.js';
 import { freshDatabase } from '../support/postgres.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('metadata: schema and connection');
 
@@ -37,6 +39,67 @@ test('a process waits for migrations that another one runs', async () => {
     await waiting;
   } finally {
     await db.close();
+  }
+});
+
+/** A session of its own, as another program has one. */
+async function session(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, query_timeout: 20_000 });
+  await client.connect();
+  return client;
+}
+
+test('a migration that waits for a table holds up nobody: it steps back, and tries again', async () => {
+  const { url } = await freshDatabase();
+  await migrate(url, quiet);
+  const [backup, gateway] = [await session(url), await session(url)];
+  try {
+    await backup.query('begin');
+    await backup.query('lock table activelocation in access share mode');
+    let done = false;
+    const migrating = migrate(url, quiet).then(() => {
+      done = true;
+    });
+    const isWaiting = async () => {
+      const { rows } = await gateway.query("select 1 from pg_locks where not granted and mode = 'AccessExclusiveLock'");
+      return rows.length > 0;
+    };
+    assert.ok(await until(isWaiting, 5_000), 'it waits for the view that the other one holds');
+    await gateway.query('select from activelocation');
+    assert.not(done);
+    await backup.query('commit');
+    await migrating;
+  } finally {
+    await Promise.all([backup.end(), gateway.end()]);
+  }
+});
+
+test('an older release leaves a newer database as it is, and says so when it is too old for it', async () => {
+  const { url } = await freshDatabase();
+  await migrate(url, quiet);
+  const client = await session(url);
+  const db = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
+  try {
+    await client.query("insert into pgmigrations (name, run_on) values ('9999_later', now())");
+    const body = "create or replace function end_rescues() returns void language sql as 'select /* newer */'";
+    await client.query(body);
+    await migrate(url, quiet);
+    const { rows } = await client.query("select prosrc from pg_proc where proname = 'end_rescues'");
+    assert.match(rows[0].prosrc, 'newer');
+    await waitForMigrations(db, quiet);
+
+    await client.query('drop function end_rescues()');
+    const said: string[] = [];
+    const log = pino({ level: 'warn' }, { write: line => void said.push(JSON.parse(line).msg) });
+    const expected = /newer release, which no longer has end_rescues: this release is too old/;
+    await migrate(url, quiet).then(
+      () => assert.unreachable(),
+      error => assert.match(String(error), expected),
+    );
+    await waitForMigrations(db, log, AbortSignal.timeout(300)).catch(() => {});
+    assert.match(said[0] ?? '', expected);
+  } finally {
+    await Promise.all([client.end(), db.close()]);
   }
 });
 
@@ -86,6 +149,16 @@ test('a connection that the server ended is replaced for a statement that may ru
     await other.end();
     assert.equal(await db.query('select 1 as one', [], { repeatable: true }), [{ one: 1 }]);
   } finally {
+    await db.close();
+  }
+});
+
+test('it may be closed more than once, whether it ever was connected or not', async () => {
+  const { url } = await freshDatabase();
+  for (const connected of [true, false]) {
+    const db = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
+    if (connected) await db.query('select 1');
+    await Promise.all([db.close(), db.close()]);
     await db.close();
   }
 });

@@ -47,6 +47,7 @@ for (const algorithm of ['sha256', 'sha512']) {
     }
     assert.is((await put('tagged', digest, body)).headers['oci-tag'], undefined);
     assert.equal(several((await put('tagged', 'tag-0?tag=beside', body)).headers['oci-tag']), ['beside']);
+    assert.is((await put('tagged', 'twice?tag=twice', body)).status, 201);
     assert.is((await stack.client.request('HEAD', '/v2/tagged/manifests/beside')).status, 200);
   });
 }

@@ -8,7 +8,7 @@ import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { fromServiceError, StatusError } from '../../lib/rpc/errors.js';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { CrossingStub, crossingPackage, StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { CROSSING_PROTO, CrossingStub, STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import type { FollowRequest__Output } from '../../proto/generated/entrepot/crossing/v1/FollowRequest.js';
@@ -48,13 +48,13 @@ async function start(security: Security, host = '127.0.0.1') {
         {
           definition: StorageStub.service,
           implementation: storage,
-          package: storagePackage,
+          proto: STORAGE_PROTO,
           callers: ['gateway', 'worker'],
         },
         {
           definition: CrossingStub.service,
           implementation: { Follow: follow },
-          package: crossingPackage,
+          proto: CROSSING_PROTO,
           callers: ['administrator'],
         },
       ],
@@ -152,13 +152,14 @@ test('administrators are those whom the configuration names, by certificate or b
     /^PERMISSION_DENIED FORBIDDEN the gateway alice may not/,
   );
   assert.is(await administer(anonymous(), TOKEN), 'ok');
-  const withToken = (ca: string, token = TOKEN): Dial => ({
-    dial: (at, role, options) => Security.dialWithToken(at, role, options, { ca: Buffer.from(ca), token }),
+  const withoutCertificate = (ca: string): Dial => ({
+    dial: (at, role, options) => Security.dialWithAuthority(at, role, options, Buffer.from(ca)),
   });
-  assert.is(await administer(withToken(ours.authority.cert)), 'ok');
-  assert.match(await administer(withToken(ours.authority.cert, 'wrong')), /^PERMISSION_DENIED FORBIDDEN/);
+  assert.is(await administer(withoutCertificate(ours.authority.cert), TOKEN), 'ok');
+  assert.match(await administer(withoutCertificate(ours.authority.cert), 'wrong'), /^PERMISSION_DENIED FORBIDDEN/);
   const theirs = (await TestAuthority.make()).authority.cert;
-  assert.match(await administer(withToken(theirs)), /^UNAVAILABLE/, 'no token is sent to a server that is not ours');
+  const stranger = await administer(withoutCertificate(theirs), TOKEN);
+  assert.match(stranger, /^UNAVAILABLE/, 'no token is sent to a server that is not ours');
   for (const wrong of [`${TOKEN}x`, '', undefined, 'ab'.repeat(32)])
     assert.match(await administer(anonymous(), wrong), /^PERMISSION_DENIED FORBIDDEN somebody with/);
   assert.match(

@@ -36,7 +36,7 @@ test('a client is offered the wide windows, for streams and for the connection',
 
 test('health is told by name, at once and at each change', async () => {
   const { server, client, address } = await startPair({});
-  assert.not.ok(await checkHealth(address, HEALTH_NAME, 1_000), 'not serving until somebody says so');
+  assert.not.ok(await checkHealth(address, HEALTH_NAME, 10_000), 'not serving until somebody says so');
   const stop = new AbortController();
   const seen: boolean[] = [];
   const watching = (async () => {
@@ -45,8 +45,8 @@ test('health is told by name, at once and at each change', async () => {
   watching.catch(() => {});
   await soon('the first answer', async () => assert.equal(seen, [false]));
   server.setHealth(HEALTH_NAME, true);
-  assert.ok(await checkHealth(address, HEALTH_NAME, 1_000));
-  assert.not.ok(await checkHealth(address, 'entrepot.other', 1_000));
+  assert.ok(await checkHealth(address, HEALTH_NAME, 10_000));
+  assert.not.ok(await checkHealth(address, 'entrepot.other', 10_000));
   await soon('the change', async () => assert.equal(seen, [false, true]));
   stop.abort();
   await finished(watching.catch(() => {}));
@@ -71,16 +71,48 @@ test('stopping lets a running call finish, and is not held up by those who watch
   const messages = readMessages<ReadBlobResponse__Output>(pair.client.readBlob({}));
   assert.is((await messages.next()).value?.size, 1);
   const began = Date.now();
-  const stopped = pair.server.stop(20_000);
-  const late = await callUnary(pair.client.describe.bind(pair.client), {}).catch(error => error);
-  assert.ok(hasReason(late, 'DRAINING'), 'new calls go elsewhere');
+  const stopped = pair.server.stop(20_000, 200);
+  pair.server.setHealth(HEALTH_NAME, true);
   const rest: unknown[] = [];
   for await (const { size } of messages) rest.push(size);
   assert.is(rest.length, 15);
-  await finished(stopped, 3_000);
+  await finished(stopped, 15_000);
   await finished(watching);
   assert.equal(seen, [true, false], 'those who watch are told first');
-  assert.ok(Date.now() - began < 3_000);
+  assert.ok(Date.now() - began < 15_000, 'the grace is 20 s');
+});
+
+test('stopping takes calls for a while, and as long as earlier ones run; then they go elsewhere', async () => {
+  let finishFirst = () => {};
+  const first = new Promise<void>(resolve => {
+    finishFirst = resolve;
+  });
+  const pair = await startPair({
+    ReadBlob: make.serverStream<ReadBlobRequest__Output, ReadBlobResponse>(async ({ offset }, send) => {
+      await send({ size: 1 });
+      await (offset === 0 ? first : new Promise<never>(() => {}));
+    }),
+  });
+  const begin = async (offset: number) => {
+    const messages = readMessages<ReadBlobResponse__Output>(pair.client.readBlob({ offset }));
+    await messages.next();
+    return messages.next().catch((error: unknown) => error);
+  };
+  const describe = () => callUnary(pair.client.describe.bind(pair.client), {}).catch(error => error);
+  const slow = begin(0);
+  await sleep(50);
+  const began = Date.now();
+  const stopped = pair.server.stop(20_000, 100);
+  assert.ok(hasReason(await describe(), 'UNSUPPORTED'), 'taken');
+  await sleep(300);
+  const endless = begin(1);
+  assert.ok(hasReason(await describe(), 'UNSUPPORTED'), 'taken, since a call from before runs');
+  finishFirst();
+  assert.not.ok((await finished(slow)) instanceof Error);
+  await soon('refusal', async () => assert.ok(hasReason(await describe(), 'DRAINING')), 1_000);
+  await finished(stopped);
+  assert.ok((await finished(endless)) instanceof Error, 'who came last is not waited for to the end');
+  assert.ok(Date.now() - began < 5_000);
 });
 
 test('stopping cuts off what does not finish in time', async () => {

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { handlers } from '../../lib/rpc/handler.js';
-import { StorageStub, storagePackage } from '../../lib/rpc/proto.js';
+import { STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, type RunningServer, startServer } from '../../lib/rpc/server.js';
 import type { StorageClient, StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
@@ -39,7 +39,7 @@ export async function startPair(given: Partial<StorageHandlers>): Promise<Pair> 
     { host: '127.0.0.1', port: 0 },
     {
       services: [
-        { definition: StorageStub.service, implementation, package: storagePackage, callers: ['gateway', 'worker'] },
+        { definition: StorageStub.service, implementation, proto: STORAGE_PROTO, callers: ['gateway', 'worker'] },
       ],
       healthNames: [HEALTH_NAME],
     },

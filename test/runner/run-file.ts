@@ -10,9 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { judge, readReport, type SuiteReport, type Verdict } from '../support/report.js';
 import { killAll, killGroup, leftovers, MARK } from './processes.js';
 
-const DEFAULT_TIMEOUT_MS = 120_000;
+const DEFAULT_TIMEOUT_MS = 240_000;
 /** How long processes that a file has told to end may take for it once the file itself is over. */
-const LEFTOVER_GRACE_MS = 1_500;
+const LEFTOVER_GRACE_MS = 4_000;
 const MAX_OUTPUT = 1 << 20;
 
 export interface FileResult extends Verdict {

@@ -12,6 +12,7 @@ import { createEngine } from '../../storage-proxy/engines/registry.js';
 import { sweepOnce } from '../../storage-proxy/service/sweep.js';
 import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
 import { contentOf } from '../contract/folder.js';
+import { blobFile } from '../support/blob-file.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 
@@ -148,7 +149,7 @@ test('a blob that was damaged is healed by pushing it again', async () => {
   const store = new LocalStorage({ storage_path: root });
   const data = pattern(100_000, 1);
   const digest = await put(store, data);
-  const file = join(root, 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+  const file = blobFile(root, digest);
   await writeFile(file, pattern(100_000, 2));
   await put(store, data);
   assert.ok((await readFile(file)).equals(data));
@@ -158,7 +159,7 @@ test('a blob that is shorter than it was is corrupt', async () => {
   const root = await temporaryFolder();
   const store = new LocalStorage({ storage_path: root });
   const digest = await put(store, pattern(3_000_000, 1));
-  const file = join(root, 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+  const file = blobFile(root, digest);
   const before = await store.read(digest, { offset: 0 });
   const during = (await store.read(digest, { offset: 0 })).bytes[Symbol.asyncIterator]();
   await during.next();

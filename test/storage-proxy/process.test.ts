@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Client, credentials, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
+import type { RemoteStore } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { checkHealth } from '../../lib/rpc/health.js';
@@ -13,6 +13,7 @@ import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import { finished, pattern, pieces, rejects, soon } from '../contract/bytes.js';
 import { memoryOf, openFilesOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { type StorageProxy, startProxy } from './start.js';
@@ -24,7 +25,7 @@ const NAMES = ['entrepot.storage.read', 'entrepot.storage.write'] as const;
 function connect(proxy: StorageProxy) {
   const stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
   atEnd(() => stub.close());
-  return { stub, store: new RemoteStore(routeTo(stub)) };
+  return { stub, store: storeAt(stub) };
 }
 
 async function put(store: RemoteStore, data: Buffer): Promise<Digest> {
@@ -34,7 +35,7 @@ async function put(store: RemoteStore, data: Buffer): Promise<Digest> {
   return digest;
 }
 
-const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealth(proxy.address, name, 1_000)));
+const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealth(proxy.address, name, 10_000)));
 
 test('a node says who it is, by description, health and reflection', async () => {
   const proxy = await startProxy({ folder: await temporaryFolder() });
@@ -44,7 +45,7 @@ test('a node says who it is, by description, health and reflection', async () =>
   assert.match(locationId, /^[0-9a-f-]{36}$/);
   assert.match(version, /^\d+\.\d+\.\d+/);
   assert.equal(await health(proxy), [true, true]);
-  assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 1_000));
+  assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 10_000));
   assert.equal(await reflect(proxy.address), ['entrepot.storage.v1.Storage', 'grpc.health.v1.Health']);
   await proxy.stop();
   const { code } = await proxy.exited;
@@ -75,7 +76,7 @@ test('a store that comes, goes, and comes back as another one', async () => {
   await proxy.stop();
 });
 
-test('on SIGTERM a running read and a running append finish, and nothing new begins', async () => {
+test('on SIGTERM a running read and a running append finish, what comes meanwhile is taken, and then nothing', async () => {
   const folder = await temporaryFolder();
   const proxy = await startProxy({ folder });
   const { stub, store } = connect(proxy);
@@ -93,7 +94,7 @@ test('on SIGTERM a running read and a running append finish, and nothing new beg
 
   proxy.kill('SIGTERM');
   await soon('it says so', async () => assert.match(proxy.log(), 'stopping'));
-  await rejects(['UNAVAILABLE', 'DEADLINE_EXCEEDED'], () => connect(proxy).store.stat(digest));
+  assert.is(await connect(proxy).store.stat(digest), data.length);
   for await (const message of reading) read.push(message.data);
   assert.ok(Buffer.concat(read).equals(data), 'the read was complete');
   await writer.write({ data: data.subarray(100, 200) });
@@ -101,7 +102,8 @@ test('on SIGTERM a running read and a running append finish, and nothing new beg
   const offsets: number[] = [];
   for await (const { offset } of readMessages<{ offset: number }>(call)) offsets.push(offset);
   assert.is(offsets.at(-1), 200, 'the append was complete');
-  assert.is((await finished(proxy.exited, 3_000)).code, 0, proxy.log());
+  assert.is((await finished(proxy.exited, 15_000)).code, 0, proxy.log());
+  await rejects(['UNAVAILABLE', 'DEADLINE_EXCEEDED'], () => connect(proxy).store.stat(digest));
 });
 
 test('readers that pause cost little memory, each', async () => {

@@ -1,7 +1,7 @@
 /** The arguments of the S3 family: exactly Quay's keys, and what they lead to. */
 import * as assert from 'uvu/assert';
+import { s3Drivers } from '../../lib/config/engines/s3.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
-import { s3Drivers } from '../../storage-proxy/engines/s3/arguments.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('S3 arguments');
@@ -84,14 +84,14 @@ test('encryption can be chosen', () => {
 
 test('mistakes name the argument, and never repeat a value', () => {
   const mistakes: [string, Record<string, unknown>, RegExp][] = [
-    ['S3Storage', { storage_path: '/x' }, /usstorage\.s3_bucket/],
+    ['S3Storage', { storage_path: '/x' }, /usstorage\.s3_bucket: is missing/],
     ['S3Storage', { ...aws, s3_acess_key: 'hunter2' }, /s3_acess_key/],
     ['S3Storage', { ...aws, s3_access_key: 'hunter2' }, /s3_access_key and s3_secret_key belong together/],
     ['S3Storage', { ...aws, signature_version: 's3' }, /signature_version: only s3v4/],
     ['S3Storage', { ...aws, port: 'hunter2' }, /usstorage\.port/],
     ['S3Storage', { ...aws, endpoint_url: 'hunter2.example.com' }, /endpoint_url: must begin with http/],
     ['STSS3Storage', { ...aws, sts_user_access_key: 'a', sts_user_secret_key: 'b' }, /sts_role_arn: is needed/],
-    ['STSS3Storage', { ...aws, host: 'h' }, /"host"/],
+    ['STSS3Storage', { ...aws, host: 'h' }, /usstorage\.host: the engine has no such argument/],
     ['RadosGWStorage', { ...rados, is_secure: 'yes' }, /is_secure/],
     ['RadosGWStorage', { ...rados, minimum_chunk_size_mb: '1' }, /minimum_chunk_size_mb/],
     ['IBMCloudStorage', { ...rados, server_side_assembly: true }, /server_side_assembly/],

@@ -1,9 +1,8 @@
 /** The storage service of a real process: what it refuses, what it answers beside the contract, and how it ends. */
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { RemoteStore, routeTo } from '../../lib/locations/store.js';
-import { digestOf, hexOf } from '../../lib/oci/digest.js';
+import type { RemoteStore } from '../../lib/locations/store.js';
+import { digestOf } from '../../lib/oci/digest.js';
 import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { hasReason } from '../../lib/rpc/errors.js';
@@ -14,6 +13,8 @@ import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { pattern, pieces, rejects } from '../contract/bytes.js';
 import { contentOf } from '../contract/folder.js';
+import { storeAt } from '../contract/one-node.js';
+import { blobFile } from '../support/blob-file.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { type StorageProxy, startProxy } from './start.js';
@@ -29,7 +30,7 @@ test.before(async () => {
   folder = await temporaryFolder('service');
   proxy = await startProxy({ folder });
   stub = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
-  store = new RemoteStore(routeTo(stub));
+  store = storeAt(stub);
 });
 test.after(async () => {
   stub.close();
@@ -225,7 +226,7 @@ test('a damaged blob is found by verifying it', async () => {
   await store.commit((await store.append(session, pieces(data, 100_000), () => {})).session, whole);
   assert.is(await store.verify(whole), data.length);
   data.writeUInt8(data.readUInt8(MIB) ^ 1, MIB);
-  await writeFile(join(folder, 'sha256', hexOf(whole).slice(0, 2), hexOf(whole)), data);
+  await writeFile(blobFile(folder, whole), data);
   await rejects('CORRUPT', () => store.verify(whole));
   await store.remove(whole);
   await rejects('BLOB_UNKNOWN', () => store.verify(whole));

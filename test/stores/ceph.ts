@@ -64,13 +64,19 @@ export async function startCeph(): Promise<S3Server> {
       await admin('quota', bytes === undefined ? 'disable' : 'enable', ...user);
     },
     kmsKey: KMS_KEY,
-    role: async name => {
+    user: async name => {
+      const of = { accessKey: `${name}-access`, secretKey: `${name}-secret` };
+      const words = [`--uid=${name}`, `--display-name=${name}`, '--max-buckets=-1'];
+      await admin('user', 'create', ...words, `--access-key=${of.accessKey}`, `--secret-key=${of.secretKey}`);
+      return of;
+    },
+    role: async (name, policy) => {
       const allow = (more: Readonly<Record<string, unknown>>) =>
         JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Allow', ...more }] });
       const trust = allow({ Action: ['sts:AssumeRole'], Principal: { AWS: ['arn:aws:iam:::user/test'] } });
-      const rights = allow({ Action: ['s3:*'], Resource: ['*'] });
+      const rights = policy ?? allow({ Action: ['s3:*'], Resource: ['*'] });
       await admin('role', 'create', `--role-name=${name}`, `--assume-role-policy-doc=${trust}`);
-      await admin('role-policy', 'put', `--role-name=${name}`, '--policy-name=all', `--policy-doc=${rights}`);
+      await admin('role-policy', 'put', `--role-name=${name}`, '--policy-name=rights', `--policy-doc=${rights}`);
       const { Arn } = JSON.parse(await admin('role', 'get', `--role-name=${name}`));
       return Arn;
     },

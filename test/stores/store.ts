@@ -6,6 +6,7 @@ import {
   ListMultipartUploadsCommand,
   paginateListObjectsV2,
   S3Client,
+  type S3ClientConfig,
 } from '@aws-sdk/client-s3';
 import type { Daemon } from './daemon.js';
 
@@ -24,8 +25,12 @@ export interface S3Server {
   limit?(bucket: string, bytes: number | undefined): Promise<void>;
   /** The name of a key that the server encrypts with, if it is told so. */
   readonly kmsKey?: string;
-  /** Makes a role that the server's user may assume, and that may do everything. Resolves to its ARN. */
-  role?(name: string): Promise<string>;
+  /** Makes another user, who owns nothing, and may make no bucket. */
+  user?(name: string): Promise<{ readonly accessKey: string; readonly secretKey: string }>;
+  /** Makes a container, unless it is there, and lets a user read and write in it, where that is no bucket policy's matter. */
+  open?(container: string, user: string): Promise<void>;
+  /** Makes a role that the server's user may assume, and that may do what `policy` says; without one, everything. Resolves to its ARN. */
+  role?(name: string, policy?: string): Promise<string>;
   /** Resolves when it works on nothing any more, also not for a client that is gone. Absent where nothing is known of it. */
   quiet?(): Promise<void>;
   /** What the server itself keeps for a bucket beside what S3 shows, and should not when nothing is in it. */
@@ -56,20 +61,25 @@ export function radosArguments(bucket: TestBucket, changes: Readonly<Record<stri
   };
 }
 
+/** A client of somebody's. */
+export function clientOf(server: S3Server, credentials: NonNullable<S3ClientConfig['credentials']>): S3Client {
+  return new S3Client({
+    endpoint: `http://${server.host}:${server.port}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+  });
+}
+
 let made = 0;
 
 /** Makes a bucket of its own for a suite. */
 export async function makeBucket(server: S3Server): Promise<TestBucket> {
   const name = `test-${process.pid}-${++made}`;
-  const client = new S3Client({
-    endpoint: `http://${server.host}:${server.port}`,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    credentials: { accessKeyId: server.accessKey, secretAccessKey: server.secretKey },
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
-  });
+  const client = clientOf(server, { accessKeyId: server.accessKey, secretAccessKey: server.secretKey });
   await client.send(new CreateBucketCommand({ Bucket: name }));
   const keys = async () => {
     const found: string[] = [];

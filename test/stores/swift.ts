@@ -14,6 +14,8 @@ export const SWIFT_NEEDS = ['swift-proxy', 'swift-account', 'swift-container', '
 
 const USER = 'test:tester';
 const KEY = 'testing';
+/** Somebody who owns nothing. */
+const OTHER = { accessKey: 'test:proxy', secretKey: 'proxying' };
 
 export async function startSwift(): Promise<S3Server> {
   const folder = await temporaryFolder('swift');
@@ -59,6 +61,13 @@ export async function startSwift(): Promise<S3Server> {
         const path = `http://127.0.0.1:${port}/v1/AUTH_test/${container}`;
         await fetch(path, { method: 'PUT', headers, signal: AbortSignal.timeout(5_000) });
       }
+    },
+    user: async () => OTHER,
+    open: async (container, user) => {
+      const acl = { 'X-Container-Read': user, 'X-Container-Write': user };
+      const path = `http://127.0.0.1:${port}/v1/AUTH_test/${container}`;
+      const headers = { ...(await token(port)), ...acl };
+      await fetch(path, { method: 'PUT', headers, signal: AbortSignal.timeout(5_000) });
     },
     hidden: bucket => segmentsOf(port, bucket),
     // The proxy opens a connection for each request to another server, and closes it after. It may not have begun yet with
@@ -150,6 +159,7 @@ account_autocreate = true
 [filter:tempauth]
 use = egg:swift#tempauth
 user_test_tester = ${KEY} .admin
+user_test_${OTHER.accessKey.replace('test:', '')} = ${OTHER.secretKey}
 token_life = 86400
 [filter:s3api]
 use = egg:swift#s3api

@@ -3,6 +3,7 @@ import { Locations } from '../../lib/locations/locations.js';
 import type { Mode } from '../../lib/metadata/mode.js';
 import { callUnary } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
+import { StatusError } from '../../lib/rpc/errors.js';
 import { AdminStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
@@ -62,4 +63,14 @@ export async function read<T>(
     if (messages.length >= most) break;
   }
   return messages;
+}
+
+/** What a call failed with: `STATUS REASON: message`. Throws if it did not, or with something else than a status. */
+export async function failure(work: Promise<unknown>): Promise<string> {
+  const error: unknown = await work.then(
+    () => new Error('the call did not fail'),
+    thrown => thrown,
+  );
+  if (!(error instanceof StatusError)) throw error;
+  return `${error.status} ${error.reason}: ${error.message}`;
 }

@@ -4,24 +4,35 @@
  * `suite(name, { needs: IMAGE_NEEDS })`.
  */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { attempt, type CommandEnd, run } from './command.js';
 import { containersSettings } from './containers.js';
 import { distFolder } from './process.js';
+import { writeScratchImage } from './scratch-image.js';
 import { atEnd } from './suite.js';
 import { temporaryFolder } from './tmp.js';
 
 export const IMAGE_NEEDS = ['buildah', 'podman', 'runc'];
 
 const project = resolve(distFolder, '..');
-const IMAGE = 'localhost/entrepot';
+/** Its name. */
+export const IMAGE = 'localhost/entrepot';
 const BASE = 'localhost/node';
 
 /** The rooms that are in the image. */
 const ROOMS = ['cli', 'deploy', 'gateway', 'lib', 'proto', 'storage-proxy', 'worker'];
 
+/** Builds an image: what follows `buildah bud`. */
+export type Build = (...parameters: string[]) => Promise<string>;
+
 export interface Image {
+  /** What the environment of podman, and of what runs it, needs. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Builds another image for the same podman. */
+  readonly build: Build;
+  /** A folder for more. */
+  readonly folder: string;
   /** Runs `podman run OPTIONS IMAGE WORDS`, hardened, to its end. */
   run(options: readonly string[], ...words: string[]): Promise<CommandEnd>;
   /** The same for a container that lives on, by a name; it ends with the suite. */
@@ -35,7 +46,7 @@ export async function buildImage(): Promise<Image> {
   const folder = await temporaryFolder('image');
   const env = await containersSettings(folder, 'runc');
   const app = join(folder, 'app', 'opt', 'entrepot');
-  const build = (...parameters: string[]) =>
+  const build: Build = (...parameters) =>
     run('buildah', ['bud', '--quiet', '--layers=false', ...parameters], { env, cwd: project });
 
   await writeApp(app);
@@ -52,6 +63,9 @@ export async function buildImage(): Promise<Image> {
   const hardened = ['--user', '54321:0', '--read-only', '--read-only-tmpfs=false', '--cap-drop', 'all'];
   const runOptions = [...hardened, '--security-opt', 'no-new-privileges', '--network', 'host'];
   return {
+    env,
+    build,
+    folder,
     podman,
     run: (options, ...words) => podman('run', '--rm', ...runOptions, ...options, IMAGE, ...words),
     async start(name, options, ...words) {
@@ -94,18 +108,6 @@ async function writeApp(folder: string): Promise<void> {
 /** This machine's Node.js with the libraries that it and the packages need, and nothing else: no shell either. */
 async function writeBase(folder: string, app: string): Promise<void> {
   const files = await readdir(app, { recursive: true });
-  const binaries = files.filter(file => file.endsWith('.node')).map(file => join(app, file));
-  const libraries = new Set<string>();
-  for (const binary of [process.execPath, ...binaries]) {
-    const { stdout } = await attempt('ldd', [binary]);
-    for (const [path] of stdout.matchAll(/\/\S+\.so\S*/g)) libraries.add(path);
-  }
-  const place = async (from: string, to: string) => {
-    const target = join(folder, 'root', to);
-    await mkdir(dirname(target), { recursive: true });
-    await cp(from, target, { dereference: true });
-  };
-  await place(process.execPath, '/usr/bin/node');
-  for (const library of libraries) await place(library, library);
-  await writeFile(join(folder, 'Containerfile'), 'FROM scratch\nCOPY root /\nENV PATH=/usr/bin\n');
+  const alsoLinked = files.filter(file => file.endsWith('.node')).map(file => join(app, file));
+  await writeScratchImage(folder, { files: { '/usr/bin/node': process.execPath }, alsoLinked, lines: [] });
 }

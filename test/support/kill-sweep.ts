@@ -16,6 +16,7 @@ import pino from 'pino';
 import * as assert from 'uvu/assert';
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
 import { sweepOnce } from '../../storage-proxy/service/sweep.js';
+import { blobFile } from './blob-file.js';
 import { chanceOf } from './chance.js';
 import { pseudoRandom } from './images.js';
 import { type OciClient, ociClient } from './oci-client.js';
@@ -106,14 +107,16 @@ async function nothingUnfinishedIsLeft(stack: Stack): Promise<void> {
     }
     const engine = new LocalStorage({ storage_path: root });
     await sweepOnce(engine, pino({ level: 'silent' }), Date.now() - 3_600_000, new AbortController().signal);
-    assert.ok(await until(async () => (await readdir(folder)).length === 0, 5_000), `uploads/ of ${location} is empty`);
+    assert.ok(
+      await until(async () => (await readdir(folder)).length === 0, 20_000),
+      `uploads/ of ${location} is empty`,
+    );
   }
 }
 
 async function hashOf(stack: Stack, location: string, digest: string): Promise<string> {
-  const hex = digest.slice('sha256:'.length);
   const hash = createHash('sha256');
-  await pipeline(createReadStream(join(stack.storagePath(location), 'sha256', hex.slice(0, 2), hex)), hash);
+  await pipeline(createReadStream(blobFile(stack.storagePath(location), digest)), hash);
   return `sha256:${hash.digest('hex')}`;
 }
 

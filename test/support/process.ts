@@ -25,7 +25,7 @@ export interface ProcessOptions {
   readonly through?: readonly string[];
   /** Asked again and again until it answers true; may throw while it cannot know yet. Absent: ready at once. */
   readonly ready?: (process: StartedProcess) => Promise<boolean>;
-  /** Default 20 s. */
+  /** Default 45 s. */
   readonly readyTimeoutMs?: number;
 }
 
@@ -60,14 +60,21 @@ export async function startProcess(options: ProcessOptions): Promise<StartedProc
     env: {
       ...process.env,
       ENTREPOT_STOP_WITH_STDIN: '1',
+      ...withoutFarewell(options.config),
       ...(await configEnv(options.config)),
       ...options.env,
     },
   });
   const started = wrap(name, child);
   atEnd(() => started.stop());
-  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 20_000);
+  if (options.ready !== undefined) await waitUntilReady(started, options.ready, options.readyTimeoutMs ?? 45_000);
   return started;
+}
+
+/** Nobody has to hear of a process's end, but where a test is about just that, and says so in its config. */
+function withoutFarewell(config: ProcessOptions['config']): Record<string, string> {
+  const key = 'ENTREPOT_SHUTDOWN_DELAY_SECONDS';
+  return typeof config === 'object' && key in config ? {} : { [key]: '0' };
 }
 
 async function configEnv(config: ProcessOptions['config']): Promise<Record<string, string>> {

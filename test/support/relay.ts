@@ -6,12 +6,14 @@ import { freePort } from './ports.js';
 import { atEnd } from './suite.js';
 
 export interface Relay {
-  /** Where it listens, on 127.0.0.1. */
+  /** Where it listens. */
   readonly port: number;
   /** Where it leads to; connections made before it is known are refused. */
   target: number | undefined;
   /** Bytes that came from the target so far, whether or not anybody got them. */
   readonly received: number;
+  /** Bytes that went to the target so far. */
+  readonly sent: number;
   /** What may come from the target in a second, over all connections. */
   bytesPerSecond: number;
   /** From now on nothing passes, and nobody is told; or again. Connections that were open stay dead. */
@@ -19,10 +21,11 @@ export interface Relay {
   mend(): void;
 }
 
-/** Starts a relay; it ends with the suite. */
-export async function startRelay(): Promise<Relay> {
+/** Starts a relay; it ends with the suite. `host`: the address that it listens on. */
+export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
   const sockets = new Set<Socket>();
   let received = 0;
+  let sent = 0;
   let isCut = false;
   let freeAt = 0;
 
@@ -55,7 +58,9 @@ export async function startRelay(): Promise<Relay> {
       freeAt = Math.max(now, freeAt) + (bytes / relay.bytesPerSecond) * 1_000;
       if (freeAt > now) await sleep(freeAt - now);
     };
-    carry(near, far, async () => {}).catch(end);
+    carry(near, far, async bytes => {
+      sent += bytes;
+    }).catch(end);
     carry(far, near, count).catch(end);
   });
   const relay: Relay = {
@@ -63,6 +68,9 @@ export async function startRelay(): Promise<Relay> {
     target: undefined,
     get received() {
       return received;
+    },
+    get sent() {
+      return sent;
     },
     bytesPerSecond: Number.POSITIVE_INFINITY,
     cut: () => {
@@ -73,7 +81,7 @@ export async function startRelay(): Promise<Relay> {
       for (const socket of sockets) socket.destroy();
     },
   };
-  server.listen(relay.port, '127.0.0.1');
+  server.listen(relay.port, host);
   await once(server, 'listening');
   atEnd(async () => {
     for (const socket of sockets) socket.destroy();

@@ -34,6 +34,8 @@ export interface StackOptions {
   readonly config?: ConfigKeys | ((base: ConfigKeys) => ConfigKeys);
   /** Added to every process's environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** An empty database; one on the tests' server if absent. */
+  readonly databaseUrl?: string;
 }
 
 export interface Stack {
@@ -63,14 +65,14 @@ export interface Stack {
 /** Starts a stack; it ends with the suite. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const folder = await temporaryFolder('stack');
-  const database = await freshDatabase();
-  await migrate(database.url, pino({ level: 'silent' }));
+  const databaseUrl = options.databaseUrl ?? (await freshDatabase()).url;
+  await migrate(databaseUrl, pino({ level: 'silent' }));
   const numbers = await freePorts(portNames.length);
   const ports = Object.fromEntries(portNames.map((name, index) => [name, numbers[index]])) as unknown as Ports;
   const storagePath = (location: string) => join(folder, location);
   for (const { location } of regions) await mkdir(storagePath(location));
   const base: ConfigKeys = {
-    DB_URI: database.url,
+    DB_URI: databaseUrl,
     DISTRIBUTED_STORAGE_CONFIG: Object.fromEntries(
       regions.map(({ location }) => [location, ['LocalStorage', { storage_path: storagePath(location) }]]),
     ),
@@ -84,7 +86,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const config = { ...base, ...(typeof options.config === 'function' ? options.config(base) : options.config) };
   const parts = kinds.flatMap(kind => partsOf(kind, ports)) as (Part & { name: PartName })[];
   const running = new Map<PartName, StartedProcess>();
-  const sqlPool = new pg.Pool({ connectionString: database.url, max: 2 });
+  const sqlPool = new pg.Pool({ connectionString: databaseUrl, max: 2 });
   sqlPool.on('error', () => {});
   atEnd(() => sqlPool.end());
 
@@ -102,7 +104,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   }
 
   const stack: Stack = {
-    databaseUrl: database.url,
+    databaseUrl,
     ports,
     us: `http://127.0.0.1:${ports['gateway-us']}`,
     eu: `http://127.0.0.1:${ports['gateway-eu']}`,

@@ -20,13 +20,13 @@ export type TestFunction = (context: TestContext) => unknown;
 export type HookFunction = () => unknown;
 
 export interface TestOptions {
-  /** Default: the suite's, or else 30 s. */
+  /** Default: the suite's, or else 30 s; of a hook 90 s. */
   readonly timeoutMs?: number;
   /** Outside programs (needs.ts) without which the test is skipped. */
   readonly needs?: readonly string[];
 }
 export interface SuiteOptions extends TestOptions {
-  /** How long the file's process may take as a whole; default 120 s. */
+  /** How long the file's process may take as a whole; default 240 s. */
   readonly fileTimeoutMs?: number;
 }
 
@@ -47,8 +47,10 @@ export interface Suite {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** Of a hook, which may start a whole stack. */
+const DEFAULT_HOOK_TIMEOUT_MS = 90_000;
 /** How long a process may live on after its last test before that counts as something left open. */
-const AFTERLIFE_MS = 3_000;
+const AFTERLIFE_MS = 5_000;
 
 const report: FileReport = { suites: [], problems: [] };
 let unfinishedSuites = 0;
@@ -72,7 +74,7 @@ export function suite(name: string, options: SuiteOptions = {}): Suite {
   }
   const inner = uvuSuite(name);
   const hooks: Hooks = { before: [], after: [], beforeEach: [], afterEach: [] };
-  const hookTimeout = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const hookTimeout = options.timeoutMs ?? DEFAULT_HOOK_TIMEOUT_MS;
   let beforeFailure: unknown;
   let active = 0;
   save();

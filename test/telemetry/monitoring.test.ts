@@ -24,6 +24,22 @@ for (const file of ['alerts.yaml', 'grafana-dashboard.json']) {
   });
 }
 
+test('docs/alerts.md says of each alarm what to do, in their order, and of no other', () => {
+  const alarms = [...readFileSync(pathOf('alerts.yaml'), 'utf8').matchAll(/^ +- alert: (\w+)$/gm)].map(
+    ([, name]) => name,
+  );
+  assert.ok(alarms.length > 5);
+  const page = readFileSync(pathOf('../../docs/alerts.md'), 'utf8');
+  const sections = [...page.matchAll(/^## (Entrepot\w+)\n(.*?)(?=^## )/gms)];
+  assert.equal(
+    sections.map(([, name]) => name),
+    alarms,
+  );
+  for (const [, name, text = ''] of sections) {
+    for (const part of ['It means', 'Look at', 'Do']) assert.match(text, `**${part}**`, `${name}: ${part}`);
+  }
+});
+
 test('every panel of the dashboard has an expression and says what it shows', () => {
   const { panels } = JSON.parse(readFileSync(pathOf('grafana-dashboard.json'), 'utf8'));
   const shown = panels.filter((panel: { type: string }) => panel.type !== 'row');

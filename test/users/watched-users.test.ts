@@ -18,7 +18,7 @@ async function open(file: string) {
   const log = pino({ level: 'info' }, { write: line => void lines.push(line) });
   const watched = await WatchedUsers.open({ file, libraryNamespace: 'library', superUsers: [], log, lookEveryMs: 10 });
   atEnd(() => watched.close());
-  return { watched, lines, has: (name: string) => until(async () => watched.current.find(name) !== undefined, 5_000) };
+  return { watched, lines, has: (name: string) => until(async () => watched.current.find(name) !== undefined, 20_000) };
 }
 
 test('written over, replaced, and with mistakes', async () => {
@@ -32,14 +32,14 @@ test('written over, replaced, and with mistakes', async () => {
   assert.not(watched.current.find('alice'));
 
   await writeFile(file, `${entry('carol')}dave: {password: hunter2}\n`);
-  assert.ok(await until(async () => lines.some(line => line.includes('has mistakes')), 5_000));
+  assert.ok(await until(async () => lines.some(line => line.includes('has mistakes')), 20_000));
   assert.match(lines.join(''), /line 2: dave\.password: must be a hash/);
   assert.not.match(lines.join(''), 'hunter2');
   assert.ok(watched.current.find('bobby'));
   assert.not(watched.current.find('carol'));
 
   await rm(file);
-  assert.ok(await until(async () => lines.some(line => line.includes('cannot be read')), 5_000));
+  assert.ok(await until(async () => lines.some(line => line.includes('cannot be read')), 20_000));
   assert.ok(watched.current.find('bobby'));
 
   await writeFile(`${file}.new`, entry('erin'));

@@ -15,7 +15,7 @@ import {
   queued,
   requeued,
 } from '../metadata/rows.js';
-import { read, startAdmin } from '../support/admin.js';
+import { failure, read, startAdmin } from '../support/admin.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
 import { suite } from '../support/suite.js';
 
@@ -160,12 +160,8 @@ test('thousands of blobs, in pieces; ending the call leaves what it has queued',
   assert.is(rest.blobs, 5_000);
 });
 
-async function failureOf(request: BackfillReplicationRequest, client = admin): Promise<string> {
-  return read(client.BackfillReplication(request)).then(
-    () => 'none',
-    error => `${error.status} ${error.reason}: ${error.message}`,
-  );
-}
+const failureOf = (request: BackfillReplicationRequest, client = admin) =>
+  failure(read(client.BackfillReplication(request)));
 
 test('what is refused, and why', async () => {
   assert.match(await failureOf({ location: 'mars' }), 'NOT_FOUND LOCATION_UNKNOWN');

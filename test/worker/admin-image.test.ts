@@ -1,5 +1,4 @@
 /** GetImageReplication, RetryReplication, WatchEvents, SetMode, and the settings of locations and namespaces. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
@@ -20,10 +19,11 @@ import {
   queued,
   requeued,
 } from '../metadata/rows.js';
-import { call, read, startAdmin } from '../support/admin.js';
+import { call, failure, read, startAdmin } from '../support/admin.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('worker: images, events and settings');
 let m: Metadata;
@@ -43,13 +43,6 @@ test.before.each(async () => {
 function where(repository: string, reference: string): Promise<GetImageReplicationResponse__Output> {
   return call(admin.GetImageReplication.bind(admin), { repository, reference });
 }
-async function failure(making: Promise<unknown>): Promise<string> {
-  return making.then(
-    () => 'none',
-    error => `${error.status} ${error.reason}: ${error.message}`,
-  );
-}
-
 test('an image: complete, or what is missing in each location, and why', async () => {
   const repo = newRepository();
   const digests = [];
@@ -230,13 +223,20 @@ test('events: from the first one, after one, only new ones, of a repository and 
     ['eustorage', 'eustorage'],
   );
   assert.is((await events({ afterId: all[2]?.id ?? 0 }, 1))[0]?.id, all[3]?.id);
-  const coming = events({ onlyNew: true, afterId: 1 }, 1);
-  await sleep(700);
-  const third = await pushImage();
-  assert.equal(
-    (await coming).map(each => [each.digest, each.location]),
-    [[third, 'usstorage']],
-  );
+  // From when on it listens is not told: what is pushed until then is old.
+  let heard: Awaited<ReturnType<typeof events>> = [];
+  const coming = events({ onlyNew: true, afterId: 1 }, 1).then(found => {
+    heard = found;
+  });
+  const later: string[] = [];
+  const push = async () => {
+    later.push(await pushImage());
+    return heard.length > 0;
+  };
+  assert.ok(await until(push, 20_000));
+  await coming;
+  assert.is(heard[0]?.location, 'usstorage');
+  assert.ok(later.includes(heard[0]?.digest ?? ''));
   assert.match(await failure(events({ location: 'mars' }, 1)), 'NOT_FOUND LOCATION_UNKNOWN');
   assert.match(await failure(events({ afterId: -1 }, 1)), 'INVALID_ARGUMENT MALFORMED: after_id');
 });

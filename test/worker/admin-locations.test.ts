@@ -136,7 +136,7 @@ test('a process that died is no longer listed after 15 seconds, and one that liv
   const presence = await Presence.begin({ processes, self: SELF, log: quiet });
   await m.db.query(`update process set lease_until = now() - interval '1 second'`);
   assert.equal(await processes.living(), []);
-  assert.ok(await until(async () => (await processes.living()).length === 1, 5_000));
+  assert.ok(await until(async () => (await processes.living()).length === 1, 20_000));
   await presence.close();
 });
 

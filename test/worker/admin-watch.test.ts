@@ -51,7 +51,7 @@ const aWhile = () => sleep(250);
 
 /** Waits until a watcher shows this, and a little longer: it must stay so. */
 async function eventually(shown: () => unknown, expected: unknown): Promise<void> {
-  await until(() => JSON.stringify(shown()) === JSON.stringify(expected), 5_000);
+  await until(() => JSON.stringify(shown()) === JSON.stringify(expected), 20_000);
   await aWhile();
   assert.equal(shown(), expected);
 }

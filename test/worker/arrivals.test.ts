@@ -27,13 +27,14 @@ test('a change is queued at the start, and when it is told of another', async ()
   const digest = await pushed(m, newRepository());
   await m.places.setDefaults(['usstorage', 'apstorage'], true);
   let told = 0;
-  const requeuing = new Requeuing({ requeue: m.requeue, replicate: true, onQueued: () => told++, log: quiet });
+  const onQueued = () => told++;
+  const requeuing = new Requeuing({ requeue: m.requeue, replicate: true, onQueued, pollMs: 600_000, log: quiet });
   try {
-    assert.ok(await until(async () => (await queued(m, digest)).join() === 'apstorage', 5_000));
+    assert.ok(await until(async () => (await queued(m, digest)).join() === 'apstorage', 20_000));
     assert.ok(told > 0);
     await m.places.setDefaults(['usstorage', 'eustorage'], true);
     requeuing.wake();
-    assert.ok(await until(async () => (await queued(m, digest)).join() === 'eustorage', 4_000));
+    assert.ok(await until(async () => (await queued(m, digest)).join() === 'eustorage', 20_000));
   } finally {
     await requeuing.close();
   }
@@ -54,7 +55,7 @@ test('an image that became whole unseen is found', async () => {
     (await m.events.after(0, 1_000)).filter(event => event.digest === image.digest && event.location === 'eustorage');
   assert.equal(await arrived(), []);
   const sweep = new EventSweep(m.events, quiet);
-  assert.ok(await until(async () => (await arrived()).length === 1, 5_000));
+  assert.ok(await until(async () => (await arrived()).length === 1, 20_000));
   await sweep.close();
 });
 
@@ -82,7 +83,7 @@ test('each event is told once by several workers; what is not taken is told late
   const publishers = [1, 2, 3].map(
     () => new EventPublisher({ events: m.events, locations: ['usstorage', 'eustorage'], sink, log: quiet }),
   );
-  assert.ok(await until(() => refuse <= 0, 5_000));
+  assert.ok(await until(() => refuse <= 0, 20_000));
   // What was refused is in nobody's hands after ten seconds; the test does not wait for that.
   await m.db.query('update replicationevent set taken_until = now() where published_at is null');
   assert.ok(await until(async () => (await unpublished()) === 0, 10_000));
@@ -111,7 +112,7 @@ test(
     listener.on('message', (_channel, text) => heard.push(JSON.parse(text)));
     await listener.subscribe('entrepot:events');
     assert.ok(await until(() => sink.publish(event), 10_000));
-    assert.ok(await until(() => heard.length > 0, 5_000));
+    assert.ok(await until(() => heard.length > 0, 20_000));
     assert.equal(heard[0], { event: 'image-arrived', ...event });
   },
   { needs: ['redis-server'] },

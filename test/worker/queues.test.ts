@@ -18,7 +18,7 @@ function target(slots: number | undefined, concurrency = 4) {
 function job(name: string): HeldJob {
   const plain: Job = {
     ...{ id: name, token: name, digest: digestOf(Buffer.from(name)), size: 1, target: 'ap', sources: ['us'] },
-    ...{ attempts: 1, checkpoint: undefined, traceId: undefined },
+    ...{ attempts: 1, checkpoint: undefined, traceId: undefined, cause: undefined },
   };
   return { ...plain, signal: new AbortController().signal };
 }
@@ -39,6 +39,24 @@ test('each queue has slots of its own, whatever the others do', () => {
   assert.equal(roomsIn(usable, all, 0, 1), [], 'one round is enough');
 });
 
+test('no more runs than there are slots; what comes from nowhere has some of its own', () => {
+  const { all, queues } = target(undefined, 2);
+  const [small] = queues;
+  if (!small) throw new Error('no queue');
+  const [a, b] = [[job('a')], [job('b')]];
+  small.waiting.push(a, b);
+  assert.not(small.isIdle);
+  assert.is(small.next(), a);
+  assert.ok(small.isIdle);
+  small.running = 2;
+  assert.is(small.next(), undefined);
+  assert.equal(small.waiting, [b]);
+  const lost = all.of({ target: 'ap', source: undefined, large: true });
+  assert.is(lost.free, 4);
+  lost.running = 4;
+  assert.equal([lost.free, lost.isIdle], [0, false]);
+});
+
 test('under a limit of the target, its queues take turns to be first', () => {
   const { all, usable } = target(1);
   const first = [0, 1, 2, 3].map(turn =>
@@ -46,6 +64,11 @@ test('under a limit of the target, its queues take turns to be first', () => {
   );
   assert.equal(first, [['us false'], ['us true'], ['eu false'], ['eu true']]);
   const rounds = [0, 1, 2, 3, 4].flatMap(round => roomsIn(usable, all, 0, round));
+  assert.equal(
+    rounds.map(({ rows }) => rows).toSorted((x, y) => x - y),
+    [1, 1, 500, 500],
+    'one slot each: a large blob, or a batch',
+  );
   assert.is(rounds.length, 4, 'if nothing is found in one, the others are asked in the same turn');
 });
 

@@ -1,12 +1,12 @@
 /** Damaged copies: found when they are a source, passed over for another location's, and made anew from it. */
 import { randomBytes } from 'node:crypto';
 import { readFile, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Locations } from '../../lib/locations/locations.js';
-import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
+import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { checkHealth } from '../../lib/rpc/health.js';
+import { blobFile } from '../support/blob-file.js';
 import { type Metadata, openMetadata, quiet } from '../support/clients.js';
 import { freePorts } from '../support/ports.js';
 import { startProcess } from '../support/process.js';
@@ -78,7 +78,7 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 function fileOf(location: string, digest: Digest): string {
-  return join(folders[location] ?? '', 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+  return blobFile(folders[location] ?? '', digest);
 }
 
 test('flipped and truncated, small and large: the third location gets good bytes, and the bad copies are mended', async () => {

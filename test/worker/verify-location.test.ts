@@ -8,7 +8,7 @@ import { readBlob } from '../../lib/locations/read.js';
 import type { RemoteStore } from '../../lib/locations/store.js';
 import { LocationWork } from '../../lib/metadata/location-work.js';
 import { Verification } from '../../lib/metadata/verification.js';
-import { type Digest, digestOf, hexOf } from '../../lib/oci/digest.js';
+import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import type { AdoptLocationResponse__Output } from '../../proto/generated/entrepot/admin/v1/AdoptLocationResponse.js';
 import type { ReleaseAdoptedResponse__Output } from '../../proto/generated/entrepot/admin/v1/ReleaseAdoptedResponse.js';
 import type { VerifyLocationResponse__Output } from '../../proto/generated/entrepot/admin/v1/VerifyLocationResponse.js';
@@ -16,6 +16,7 @@ import type { Found, VerifyEvent } from '../../worker/verify-location/events.js'
 import { isSampled, type VerifyRequest, verifyLocation } from '../../worker/verify-location/verify-location.js';
 import { queued, repository } from '../metadata/rows.js';
 import { call, read, startAdmin } from '../support/admin.js';
+import { blobFile } from '../support/blob-file.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
@@ -53,7 +54,7 @@ function storeOf(location: string): RemoteStore {
 }
 
 function fileOf(location: string, digest: Digest): string {
-  return join(stack.storagePath(location), 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
+  return blobFile(stack.storagePath(location), digest);
 }
 
 /** Puts a file where the store has its blobs, as another registry would. */

@@ -6,6 +6,7 @@ import { fail } from '../../lib/rpc/errors.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { BackfillReplicationRequest__Output } from '../../proto/generated/entrepot/admin/v1/BackfillReplicationRequest.js';
 import type { BackfillReplicationResponse } from '../../proto/generated/entrepot/admin/v1/BackfillReplicationResponse.js';
+import { locationNamed, namespaceNamed } from './named.js';
 import type { AdminParts } from './service.js';
 
 /** Progress comes so often, and at the end. */
@@ -27,11 +28,9 @@ export function backfillHandlers({
       async ({ location, namespace, dryRun, list }, send, { signal }) => {
         if (!settings.replicate) throw fail.replicationOff();
         const scope: BackfillScope = {
-          location: location === '' ? undefined : await names.location(location),
-          namespace: namespace === '' ? undefined : await names.namespace(namespace),
+          location: await locationNamed(names, location),
+          namespace: await namespaceNamed(names, namespace),
         };
-        if (location !== '' && scope.location === undefined) throw fail.locationUnknown(location);
-        if (namespace !== '' && scope.namespace === undefined) throw fail.namespaceUnknown(namespace);
         // What was pushed without replication is queued besides by the workers, who must not lose it if this call ends.
         if (location === '' && namespace === '' && !dryRun) await requeue.closeGap();
 

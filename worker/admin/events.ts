@@ -4,10 +4,10 @@ import { EventFeed } from '../../lib/metadata/event-feed.js';
 import type { ReplicationEvent } from '../../lib/metadata/events.js';
 import { Names } from '../../lib/metadata/names.js';
 import { namePair } from '../../lib/metadata/settings.js';
-import { fail } from '../../lib/rpc/errors.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { WatchEventsRequest__Output } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
 import type { WatchEventsResponse } from '../../proto/generated/entrepot/admin/v1/WatchEventsResponse.js';
+import { locationNamed } from './named.js';
 import type { AdminParts } from './service.js';
 import { asLimit, asRepository } from './validate.js';
 
@@ -20,7 +20,7 @@ export function eventHandlers({ make, db, settings }: AdminParts): Pick<AdminHan
       async ({ afterId, onlyNew, repository, location }, send, { signal }) => {
         const after = asLimit('after_id', afterId) ?? 0;
         const only = repository === '' ? undefined : asRepository('repository', repository);
-        if (location !== '' && (await names.location(location)) === undefined) throw fail.locationUnknown(location);
+        await locationNamed(names, location);
         const [namespace, name] = only ? namePair(settings, only) : [];
         const isWanted = (event: ReplicationEvent) =>
           (only === undefined || (event.namespace === namespace && event.repository === name)) &&

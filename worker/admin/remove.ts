@@ -9,7 +9,7 @@ import { PATIENCE } from '../remove-location/drain.js';
 import type { RemovalEvent, RemovePhase } from '../remove-location/events.js';
 import { removeLocation } from '../remove-location/remove-location.js';
 import type { AdminParts } from './service.js';
-import { asGiven } from './validate.js';
+import { asLocation } from './validate.js';
 
 const PHASES = {
   draining: 'REMOVE_PHASE_DRAINING',
@@ -31,7 +31,7 @@ export function removeHandlers(parts: AdminParts): Pick<AdminHandlers, 'RemoveLo
     RemoveLocation: make.serverStream<RemoveLocationRequest__Output, RemoveLocationResponse>(
       async (request, send, { signal }) => {
         const { confirm, dryRun, force, deleteObjects, giveUp } = request;
-        const location = asGiven('location', request.location);
+        const location = asLocation('location', request.location);
         if (dryRun && giveUp) throw fail.malformed('dry_run and give_up cannot be asked for together');
         if (!dryRun && !giveUp && confirm !== location) {
           throw fail.malformed('confirm must be the name of the location once more: this cannot be undone');

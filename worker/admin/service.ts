@@ -5,7 +5,7 @@ import type { Database } from '../../lib/metadata/database.js';
 import type { Mode } from '../../lib/metadata/mode.js';
 import type { MetadataSettings } from '../../lib/metadata/settings.js';
 import { type HandlerContext, type HandlerOptions, handlers, type Send } from '../../lib/rpc/handler.js';
-import { AdminStub, adminPackage } from '../../lib/rpc/proto.js';
+import { ADMIN_PROTO, AdminStub } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import { adoptHandlers } from './adopt.js';
@@ -78,5 +78,5 @@ export function adminService(options: AdminOptions): Service {
     ...removeHandlers(parts),
     ...modeHandlers(parts),
   };
-  return { definition: AdminStub.service, implementation, package: adminPackage, callers: ['administrator'] };
+  return { definition: AdminStub.service, implementation, proto: ADMIN_PROTO, callers: ['administrator'] };
 }

@@ -12,7 +12,7 @@ import type { SetLimitsResponse } from '../../proto/generated/entrepot/admin/v1/
 import type { SetNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsRequest.js';
 import type { SetNamespaceLocationsResponse } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsResponse.js';
 import type { AdminParts } from './service.js';
-import { asGiven, asLimit, asNamespace } from './validate.js';
+import { asLimit, asLocation, asNamespace } from './validate.js';
 
 type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations';
 
@@ -21,7 +21,7 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
   const namespaces = new Namespaces(db, settings);
 
   async function pause(name: string, paused: boolean): Promise<void> {
-    const location = asGiven('location', name);
+    const location = asLocation('location', name);
     if (!(await workers.setPaused(location, paused))) throw fail.locationUnknown(location);
     onQueued();
   }
@@ -38,7 +38,7 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
     }),
 
     SetLimits: make.unary<SetLimitsRequest__Output, SetLimitsResponse>(async request => {
-      const location = asGiven('location', request.location);
+      const location = asLocation('location', request.location);
       const limits = {
         concurrency: asLimit('limits.concurrency', request.limits?.concurrency ?? 0),
         bytesPerSecond: asLimit('limits.bytes_per_second', request.limits?.bytesPerSecond ?? 0),
@@ -53,7 +53,10 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
         if (replace && locations.length === 0) {
           throw fail.malformed('locations must name one at least if they replace the default ones');
         }
-        const [unknown] = await namespaces.setLocations(name, { locations, replace });
+        const [unknown] = await namespaces.setLocations(name, {
+          locations: locations.map(each => asLocation('locations', each)),
+          replace,
+        });
         if (unknown !== undefined) throw fail.locationUnknown(unknown);
         onQueued();
         return {};

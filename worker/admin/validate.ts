@@ -6,10 +6,27 @@ import { parseRepository, parseTag, type RepositoryName } from '../../lib/oci/na
 import { asSize } from '../../lib/oci/size.js';
 import { fail } from '../../lib/rpc/errors.js';
 
-/** A text that must be given. */
-export function asGiven(field: string, value: string): string {
+const LONGEST_NAME = 255;
+
+/** The name of a location, which must be given; only the database knows whether there is one of that name. */
+export function asLocation(field: string, value: string): string {
   if (value === '') throw fail.malformed(`${field} is missing`);
-  return value;
+  if (value.length <= LONGEST_NAME && !/\p{Cc}/u.test(value)) return value;
+  throw fail.malformed(`${field} is not a location's name: ${shown(value)}`);
+}
+
+/**
+ * What one of the values of an enum stands for; `meanings` has one for each. Of a value that we do not know, from a
+ * client that is newer, there is only the number, whatever its type says.
+ */
+export function asChoice<Choice extends string, Meaning>(
+  field: string,
+  value: Choice,
+  meanings: Readonly<Record<Choice, Meaning>>,
+): Meaning {
+  if (Object.hasOwn(meanings, value)) return meanings[value];
+  const choices = Object.keys(meanings).filter(each => !each.endsWith('_UNSPECIFIED'));
+  throw fail.malformed(`${field} must be one of ${choices.join(', ')}: ${value}`);
 }
 
 export function asDigest(field: string, value: string): Digest {

@@ -1,5 +1,6 @@
 /** VerifyLocation. */
 import { LocationWork } from '../../lib/metadata/location-work.js';
+import { Names } from '../../lib/metadata/names.js';
 import { Replication } from '../../lib/metadata/replication.js';
 import { Verification } from '../../lib/metadata/verification.js';
 import { fail } from '../../lib/rpc/errors.js';
@@ -8,9 +9,10 @@ import type { VerifyLocationRequest__Output } from '../../proto/generated/entrep
 import type { VerifyLocationResponse } from '../../proto/generated/entrepot/admin/v1/VerifyLocationResponse.js';
 import type { VerifyEvent } from '../verify-location/events.js';
 import { GRACE_MS, verifyLocation } from '../verify-location/verify-location.js';
+import { knownLocation } from './named.js';
 import type { AdminParts } from './service.js';
 import { storeOf } from './store-of.js';
-import { asGiven } from './validate.js';
+import { asChoice } from './validate.js';
 
 const KINDS = {
   missing: 'FINDING_KIND_MISSING',
@@ -18,9 +20,16 @@ const KINDS = {
   unreferenced: 'FINDING_KIND_UNREFERENCED',
 } as const;
 
+const DEPTHS = {
+  VERIFY_DEPTH_UNSPECIFIED: 'size',
+  VERIFY_DEPTH_SIZE: 'size',
+  VERIFY_DEPTH_DIGEST: 'digest',
+} as const;
+
 export function verifyHandlers(parts: AdminParts): Pick<AdminHandlers, 'VerifyLocation'> {
   const { db, locations, onQueued, log, make } = parts;
   const verification = new Verification(db);
+  const names = new Names(db);
   const verifying = {
     ...{ verification, onQueued, log },
     replication: new Replication(db),
@@ -30,10 +39,9 @@ export function verifyHandlers(parts: AdminParts): Pick<AdminHandlers, 'VerifyLo
   return {
     VerifyLocation: make.serverStream<VerifyLocationRequest__Output, VerifyLocationResponse>(
       async (request, send, { signal }) => {
-        const location = asGiven('location', request.location);
         const percent = asPercent(request.samplePercent);
-        const depth = request.depth === 'VERIFY_DEPTH_DIGEST' ? 'digest' : 'size';
-        if (!(await verification.isKnown(location))) throw fail.locationUnknown(location);
+        const depth = asChoice('depth', request.depth, DEPTHS);
+        const location = await knownLocation(names, request.location);
         const store = storeOf(locations, location);
         const { restart, dryRun } = request;
         const events = verifyLocation(verifying, store, { location, depth, percent, restart, dryRun }, signal);

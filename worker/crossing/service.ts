@@ -5,7 +5,7 @@ import { parseDigest } from '../../lib/oci/digest.js';
 import { asSize } from '../../lib/oci/size.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { type HandlerOptions, handlers } from '../../lib/rpc/handler.js';
-import { CrossingStub, crossingPackage } from '../../lib/rpc/proto.js';
+import { CROSSING_PROTO, CrossingStub } from '../../lib/rpc/proto.js';
 import type { Service } from '../../lib/rpc/server.js';
 import type { CrossingHandlers } from '../../proto/generated/entrepot/crossing/v1/Crossing.js';
 import type { EndReason } from '../../proto/generated/entrepot/crossing/v1/EndReason.js';
@@ -59,7 +59,7 @@ export function crossingService(options: CrossingServiceOptions): Service {
   return {
     definition: CrossingStub.service,
     implementation,
-    package: crossingPackage,
+    proto: CROSSING_PROTO,
     callers: ['gateway', 'worker'],
   };
 }

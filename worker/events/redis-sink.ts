@@ -3,7 +3,7 @@ import type { RedisCache } from '../../lib/cache/redis.js';
 import type { ReplicationEvent } from '../../lib/metadata/events.js';
 import type { EventSink } from './publisher.js';
 
-export const EVENT_CHANNEL = 'entrepot:events';
+const EVENT_CHANNEL = 'entrepot:events';
 
 /** What a listener gets. */
 export interface EventMessage extends ReplicationEvent {

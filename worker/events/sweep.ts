@@ -7,6 +7,7 @@
  */
 import type { Logger } from 'pino';
 import type { Events } from '../../lib/metadata/events.js';
+import { Tidying } from '../tidying.js';
 
 const EVERY_MS = 5_000;
 /** Far longer than a statement may take: each is looked at at least once after its push was committed. */
@@ -17,46 +18,28 @@ const KEPT_DAYS = 30;
 
 export class EventSweep {
   readonly #events: Events;
-  readonly #log: Logger;
-  readonly #timers: readonly NodeJS.Timeout[];
-  #running: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #tidyings: readonly Tidying[];
 
   constructor(events: Events, log: Logger) {
     this.#events = events;
-    this.#log = log;
-    this.#timers = [
-      setInterval(() => this.#begin(() => this.#sweep(YOUNG_SECONDS)), jittered(EVERY_MS)),
-      setInterval(() => this.#begin(() => this.#everything()), jittered(ALL_EVERY_MS)),
+    const failure = 'cannot look for images that have arrived';
+    this.#tidyings = [
+      new Tidying({ everyMs: EVERY_MS, work: signal => this.#sweep(signal, YOUNG_SECONDS), failure, log }),
+      new Tidying({ everyMs: ALL_EVERY_MS, work: signal => this.#everything(signal), failure, log }),
     ];
-    this.#begin(() => this.#everything());
   }
 
   async close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
-    this.#closed = true;
-    await this.#running;
+    await Promise.all(this.#tidyings.map(each => each.close()));
   }
 
-  /** One at a time. */
-  #begin(work: () => Promise<void>): void {
-    this.#running = this.#running.then(work).catch(error => {
-      this.#log.warn({ err: error }, 'cannot look for images that have arrived, and tries again');
-    });
-  }
-
-  async #everything(): Promise<void> {
-    await this.#sweep();
+  async #everything(signal: AbortSignal): Promise<void> {
+    await this.#sweep(signal);
     await this.#events.forget(KEPT_DAYS);
   }
 
-  async #sweep(seconds?: number): Promise<void> {
+  async #sweep(signal: AbortSignal, seconds?: number): Promise<void> {
     let at: number | undefined = 0;
-    while (at !== undefined && !this.#closed) at = await this.#events.sweep(at, AT_ONCE, seconds);
+    while (at !== undefined && !signal.aborted) at = await this.#events.sweep(at, AT_ONCE, seconds);
   }
-}
-
-/** So that many workers do not all look at once. */
-function jittered(ms: number): number {
-  return ms * (0.75 + Math.random() / 2);
 }

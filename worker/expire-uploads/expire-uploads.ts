@@ -1,7 +1,8 @@
 /** Ends uploads that nobody goes on with: their rows, and what they hold at their location. */
-import type { Logger } from 'pino';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Upload, Uploads } from '../../lib/metadata/uploads.js';
+import type { Logger } from '../../lib/telemetry/log.js';
+import { Tidying } from '../tidying.js';
 
 const EVERY_MS = 10 * 60_000;
 const AT_ONCE = 100;
@@ -11,9 +12,7 @@ export class UploadExpiry {
   readonly #locations: Locations;
   readonly #minutes: number;
   readonly #log: Logger;
-  readonly #timer: NodeJS.Timeout;
-  #running: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #tidying: Tidying;
 
   /** `minutes`: how long an upload may be idle. */
   constructor(uploads: Uploads, locations: Locations, minutes: number, log: Logger) {
@@ -21,32 +20,23 @@ export class UploadExpiry {
     this.#minutes = minutes;
     this.#locations = locations;
     this.#log = log;
-    const begin = () => {
-      this.#running = this.#running.then(() => this.#expire());
-    };
-    this.#timer = setInterval(begin, EVERY_MS * (0.75 + Math.random() / 2));
-    begin();
+    const work = (signal: AbortSignal) => this.#expire(signal);
+    this.#tidying = new Tidying({ everyMs: EVERY_MS, work, failure: 'cannot look for expired uploads', log });
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer);
-    this.#closed = true;
-    await this.#running;
+  close(): Promise<void> {
+    return this.#tidying.close();
   }
 
-  async #expire(): Promise<void> {
-    try {
-      let count = 0;
-      while (!this.#closed) {
-        const stale = await this.#uploads.removeStale(this.#minutes, AT_ONCE);
-        for (const upload of stale) await this.#free(upload);
-        count += stale.length;
-        if (stale.length < AT_ONCE) break;
-      }
-      if (count > 0) this.#log.info({ count }, `ended uploads that were idle for ${this.#minutes} minutes`);
-    } catch (error) {
-      this.#log.warn({ err: error }, 'cannot look for expired uploads');
+  async #expire(signal: AbortSignal): Promise<void> {
+    let count = 0;
+    while (!signal.aborted) {
+      const stale = await this.#uploads.removeStale(this.#minutes, AT_ONCE);
+      for (const upload of stale) await this.#free(upload);
+      count += stale.length;
+      if (stale.length < AT_ONCE) break;
     }
+    if (count > 0) this.#log.info({ count }, `ended uploads that were idle for ${this.#minutes} minutes`);
   }
 
   /** What cannot be freed now, the location's own sweep finds a day later. */

@@ -1,13 +1,19 @@
 /** Makes the copies that were claimed, and has what became of them recorded. */
+import pLimit from 'p-limit';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
+import type { Span } from '../../lib/telemetry/span.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { copyBatch, type Outcome } from './batch.js';
+import { BatchSpans, beginCopy } from './copy-spans.js';
 import { copyLarge, findDamaged, isOnlyInTarget } from './large.js';
 import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
 import type { Throttle } from './throttle.js';
+
+/** Small blobs of a batch that are hashed where they are at the same time. */
+const LOOKED_AT_AT_ONCE = 8;
 
 export interface CopiesOptions {
   readonly locations: Locations;
@@ -33,13 +39,30 @@ export class Copies {
     const standing = jobs.filter(isOnlyInTarget);
     const others = jobs.filter(job => !standing.includes(job));
     if (others.length > 0) await this.#batch(others);
-    for (const job of standing) await this.one(job);
+    if (standing.length > 0) await this.#standing(standing);
+  }
+
+  /** Looks at many where they are: some at a time, and what became of all is recorded together. */
+  async #standing(jobs: readonly HeldJob[]): Promise<void> {
+    const limit = pLimit(LOOKED_AT_AT_ONCE);
+    const look = async (job: HeldJob) => {
+      const span = beginCopy(job);
+      try {
+        return await span.run(() => this.#copy(job, span));
+      } finally {
+        span.end();
+      }
+    };
+    await this.#options.outcomes.record(await Promise.all(jobs.map(job => limit(() => look(job)))));
   }
 
   async #batch(jobs: readonly HeldJob[]): Promise<void> {
     const { crossings, outcomes } = this.#options;
     const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
-    const results = await this.#copyBatch(jobs, (digest, bytes) => onTheWay.get(digest)?.publishWhole(bytes));
+    const spans = new BatchSpans(jobs);
+    const publish = (digest: Digest, bytes: Buffer) => onTheWay.get(digest)?.publishWhole(bytes);
+    const results = await spans.run(() => this.#copyBatch(jobs, publish));
+    spans.end(results);
     for (const { job, error } of results) {
       const crossing = onTheWay.get(job.digest);
       if (crossing) crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
@@ -62,9 +85,18 @@ export class Copies {
 
   /** Copies one blob, of any size, with checkpoints on the way. Rejects only if the outcome could not be recorded. */
   async one(job: HeldJob): Promise<void> {
-    const { crossings, locations, replication, outcomes, throttleOf } = this.#options;
+    const span = beginCopy(job);
+    try {
+      await span.run(async () => this.#options.outcomes.record([await this.#copy(job, span)]));
+    } finally {
+      span.end();
+    }
+  }
+
+  async #copy(job: HeldJob, span: Span): Promise<Outcome> {
+    const { crossings, locations, replication, throttleOf } = this.#options;
     const target = locations.get(job.target);
-    if (!target) return outcomes.record([{ job, error: notConfigured(job), damaged: [] }]);
+    if (!target) return { job, error: notConfigured(job), damaged: [] };
     const throttle = throttleOf(target.name);
     const crossing = crossings.begin(job);
     const copy = { locations, replication, target, job, throttle, crossing, suspects: new Set<string>(), readBytes: 0 };
@@ -72,8 +104,9 @@ export class Copies {
       () => undefined,
       failure => failure,
     );
+    if (error !== undefined) span.threw(error);
     crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
-    await outcomes.record([{ job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes }]);
+    return { job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes };
   }
 }
 

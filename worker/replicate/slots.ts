@@ -10,8 +10,11 @@ import type { Digest } from '../../lib/oci/digest.js';
 import { BATCH_BLOBS, BATCH_BYTES } from './batch.js';
 import type { HeldJob } from './leases.js';
 
-/** Copies that nothing is known to come from: they fail, and are tried again in case there is something. */
-const SLOTS_WITHOUT_SOURCE = 1;
+/**
+ * Copies that nothing is known to come from: what stands in the target, unverified, is hashed there; others fail, and are
+ * tried again in case there is something.
+ */
+const SLOTS_WITHOUT_SOURCE = 4;
 
 /** One queue, and its slots on this worker. */
 export class QueueSlots implements Queue {

@@ -14,6 +14,8 @@ export interface RequeuingOptions {
   readonly replicate: boolean;
   /** Called when something may have been queued. */
   readonly onQueued: () => void;
+  /** For tests; in milliseconds. */
+  readonly pollMs?: number;
   readonly log: Logger;
 }
 
@@ -46,7 +48,7 @@ export class Requeuing {
       } catch (error) {
         this.#options.log.warn({ err: error }, 'cannot queue what a change of locations made necessary; tries again');
       }
-      if (!this.#closed) await this.#wake.within(POLL_MS);
+      if (!this.#closed) await this.#wake.within(this.#options.pollMs ?? POLL_MS);
     }
   }
 

@@ -20,7 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { LocalError } from '../errors.js';
 import { binaryEnvironment } from './binaries.js';
-import { type Home, openHome } from './home.js';
+import { type Home, openHome, withPlainPath } from './home.js';
 import { invocation } from './identity.js';
 import { type KeptProgram, keep } from './kept.js';
 import { clearStalePidFile, isPostmasterOf, postmasterPid } from './postmaster.js';
@@ -119,13 +119,15 @@ async function initialize(home: Home, data: string, options: ClusterOptions): Pr
     ...(options.settings?.fsync === 'off' ? ['--no-sync'] : []),
   ];
   const logged = sizeOf(options.log);
-  const initdb = keep({
-    ...invocation(home.identity, join(home.native, 'bin', 'initdb'), parameters),
-    cwd: join(home.folder, 'lib'),
-    env: binaryEnvironment(),
-    log: options.log,
+  const code = await withPlainPath(home.native, native => {
+    const initdb = keep({
+      ...invocation(home.identity, join(native, 'bin', 'initdb'), parameters),
+      cwd: join(home.folder, 'lib'),
+      env: binaryEnvironment(),
+      log: options.log,
+    });
+    return initdb.exited;
   });
-  const code = await initdb.exited;
   rmSync(handedOver, { force: true });
   if (code !== 0) throw new LocalError(`initdb failed (exit code ${code}):\n${logSince(options.log, logged)}`);
   renameSync(unfinished, data);

@@ -14,6 +14,7 @@ import {
   lchownSync,
   lstatSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -23,6 +24,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { LocalError } from '../errors.js';
 import { findBinaries, linkLibraries } from './binaries.js';
@@ -105,6 +107,21 @@ function copyBinaries(native: string, copy: string): string {
   openToAll(copy);
   writeFileSync(marker, version);
   return copy;
+}
+
+/**
+ * Runs `work` with a folder of the same binaries whose path means itself in a shell: initdb gives its own to one, between
+ * double quotes. Nearly always that is the folder as it is.
+ */
+export async function withPlainPath<T>(native: string, work: (folder: string) => Promise<T>): Promise<T> {
+  if (!/["$`\\]/.test(native)) return work(native);
+  const place = mkdtempSync(join(tmpdir(), 'entrepot-initdb-'));
+  try {
+    chmodSync(place, 0o755);
+    return await work(copyBinaries(native, join(place, 'native')));
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
 }
 
 function openToAll(path: string): void {

@@ -54,7 +54,8 @@ begin
 end $$;
 
 -- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full
--- names begin so (p_prefixes). Its size, or null if it is not there.
+-- names begin so (p_prefixes); or, for who may pull everything, if it was taken over from a store. Its size, or null if it is
+-- not there.
 create or replace function mount_blob_from(
   p_namespace text, p_name text, p_digest text, p_names text[], p_prefixes text[], p_replicate boolean, p_trace text
 ) returns bigint language plpgsql as $$
@@ -63,16 +64,19 @@ declare
   size bigint;
   repo integer;
 begin
+  -- What is there is asked once nobody can take it away any more.
+  perform from imagestorage where content_checksum = p_digest for key share;
   select s.id, s.image_size into blob, size from imagestorage s
    where s.content_checksum = p_digest
      and exists (select from imagestorageplacement p where p.storage_id = s.id)
-     and exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                   join "user" u on u.id = r.namespace_user_id
-                  where ub.blob_id = s.id
-                    and (u.username || '/' || r.name = any (p_names)
-                         or exists (select from unnest(p_prefixes) prefix
-                                     where starts_with(u.username || '/' || r.name, prefix))))
-     for key share of s;
+     and (exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
+                    join "user" u on u.id = r.namespace_user_id
+                   where ub.blob_id = s.id
+                     and (u.username || '/' || r.name = any (p_names)
+                          or exists (select from unnest(p_prefixes) prefix
+                                      where starts_with(u.username || '/' || r.name, prefix))))
+          -- What was taken over from a store is nobody's yet: it is for those who may pull everything.
+          or ('' = any (p_prefixes) and exists (select from adoptedblob a where a.storage_id = s.id)));
   if not found then
     return null;
   end if;

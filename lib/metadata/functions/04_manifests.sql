@@ -144,11 +144,12 @@ begin
   short := '[]';
   select r.id into repo from repository r join "user" u on u.id = r.namespace_user_id
    where u.username = p_namespace and r.name = p_name;
-  -- Locked in one order by everybody, and against deletion until this transaction has linked them.
-  select coalesce(array_agg(locked.id), '{}') into blobs from (
-    select s.id from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
-     where s.content_checksum = any (p_blobs) order by s.content_checksum for key share of s
-  ) locked;
+  -- Locked in one order by everybody, and against deletion until this transaction has linked them. What the repository has
+  -- of them is asked afterwards: whoever held the locks may have taken some away.
+  perform from imagestorage where content_checksum = any (p_blobs) order by content_checksum for key share;
+  select coalesce(array_agg(s.id), '{}') into blobs
+    from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
+   where s.content_checksum = any (p_blobs);
   if cardinality(blobs) < cardinality(p_blobs) then
     select array_agg(wanted.digest order by wanted.digest) into missing from unnest(p_blobs) wanted (digest)
      where not exists (select from imagestorage s join uploadedblob ub on ub.blob_id = s.id and ub.repository_id = repo
@@ -187,4 +188,45 @@ begin
   if short <> '[]' then
     perform hasten_copies(short);
   end if;
+end $$;
+
+-- put_manifest, for a call that may come twice: once its tags are moved, it does nothing any more. Otherwise a second one
+-- would undo what others did after the first: move a tag over their push, bring back what they deleted.
+create or replace function put_manifest_once(
+  p_call uuid,
+  p_namespace text, p_name text, p_digest text, p_media_type text, p_bytes bytea,
+  p_config_media_type text, p_layers_size bigint, p_subject text, p_artifact_type text, p_annotations jsonb,
+  p_blobs text[], p_children text[], p_tags text[], p_replicate boolean, p_quorum integer, p_trace text,
+  out missing text[], out short jsonb
+) language plpgsql as $$
+begin
+  missing := '{}';
+  short := '[]';
+  if not comes_first(p_call) then
+    return;
+  end if;
+  select p.missing, p.short into missing, short
+    from put_manifest(p_namespace, p_name, p_digest, p_media_type, p_bytes, p_config_media_type, p_layers_size, p_subject,
+                      p_artifact_type, p_annotations, p_blobs, p_children, p_tags, p_replicate, p_quorum, p_trace) p;
+  if missing <> '{}' or short <> '[]' then
+    perform forget_call(p_call);
+  end if;
+end $$;
+
+-- tag_stored_manifest, likewise.
+create or replace function tag_stored_manifest_once(
+  p_call uuid,
+  p_namespace text, p_name text, p_digest text, p_tags text[], p_replicate boolean, p_quorum integer, p_waited_ms integer
+) returns jsonb language plpgsql as $$
+declare
+  short jsonb;
+begin
+  if not comes_first(p_call) then
+    return '[]';
+  end if;
+  short := tag_stored_manifest(p_namespace, p_name, p_digest, p_tags, p_replicate, p_quorum, p_waited_ms);
+  if short is distinct from '[]' then
+    perform forget_call(p_call);
+  end if;
+  return short;
 end $$;

@@ -35,3 +35,20 @@ begin
             p_session, p_algorithm);
   end if;
 end $$;
+
+-- record_blob, for a call that may come twice: the second one must not bring back a copy that turned out to be damaged
+-- after the first.
+create or replace function record_blob_once(
+  p_call uuid,
+  p_namespace text, p_name text, p_digest text, p_size bigint, p_location text, p_replicate boolean, p_trace text
+) returns boolean language plpgsql as $$
+begin
+  if not comes_first(p_call) then
+    return true;
+  end if;
+  if record_blob(p_namespace, p_name, p_digest, p_size, p_location, p_replicate, p_trace) then
+    return true;
+  end if;
+  perform forget_call(p_call);
+  return false;
+end $$;

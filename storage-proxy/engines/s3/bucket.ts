@@ -23,11 +23,11 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import type { S3Settings } from '../../../lib/config/engines/s3.js';
 import { fail } from '../../../lib/rpc/errors.js';
-import type { S3Settings } from './arguments.js';
 import { makeClient } from './client.js';
 import { withDeadline } from './deadline.js';
-import { isGone, ObjectMissing, s3Error } from './errors.js';
+import { isGone, isRefusal, NotImplemented, ObjectMissing, s3Error } from './errors.js';
 import type { Part } from './session.js';
 
 interface Limit {
@@ -251,7 +251,7 @@ export class BucketClient {
     return { etag: etagOf(answer.ETag), size: body.length };
   }
 
-  /** Makes a part from a range of an object. */
+  /** Makes a part from a range of an object. `NotImplemented` if the store cannot, or will not. */
   async copyPart(
     key: string,
     uploadId: string,
@@ -267,9 +267,14 @@ export class BucketClient {
       CopySource: this.#source(source.key),
       CopySourceRange: `bytes=${from}-${from + length - 1}`,
     });
-    const answer = await this.#call('UploadPartCopy', copyLimit(length), signal, options =>
-      this.#client.send(command, options),
-    );
+    const answer = await this.#call('UploadPartCopy', copyLimit(length), signal, async options => {
+      try {
+        return await this.#client.send(command, options);
+      } catch (error) {
+        // Ceph lets a role read what another session of it has written, and not copy it.
+        throw isRefusal(error) ? new NotImplemented('the store refuses to copy') : error;
+      }
+    });
     return { etag: etagOf(answer.CopyPartResult?.ETag), size: length };
   }
 

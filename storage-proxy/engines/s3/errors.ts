@@ -3,8 +3,9 @@
  *
  * Of the store's own words only the code is kept: its sentences may repeat keys, signatures and addresses.
  */
+
+import type { ArgumentNames } from '../../../lib/config/engines/s3.js';
 import { fail, hasReason, StatusError } from '../../../lib/rpc/errors.js';
-import type { ArgumentNames } from './arguments.js';
 
 /** Whether an error says that the object, or the multipart upload, is not there (any more). */
 export function isGone(error: unknown): boolean {
@@ -21,7 +22,7 @@ export class ObjectExists extends Error {
   override readonly name = 'ObjectExists';
 }
 
-/** A feature that this kind of store does not have. */
+/** A feature that this kind of store does not have, or not for us. */
 export class NotImplemented extends Error {
   override readonly name = 'NotImplemented';
 }
@@ -75,6 +76,13 @@ const NOT_TRUSTED = [
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ];
 const WRONG_REGION = ['AuthorizationHeaderMalformed', 'PermanentRedirect', 'IllegalLocationConstraintException'];
+
+/** Whether the store answered that we may not. */
+export function isRefusal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code, status } = codeOf(error);
+  return REFUSED.includes(code) || status === 403;
+}
 
 /** The StatusError (or one of the errors above) for a failed request; what is no answer of a store is handed back as it is. */
 export function s3Error(error: unknown, names: ArgumentNames): unknown {

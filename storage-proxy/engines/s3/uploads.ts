@@ -1,11 +1,11 @@
 /** Uploads to a bucket: begin, append, commit, abort. See the top of s3.ts for how it all fits together. */
 import { type Hash, randomUUID } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { S3Settings } from '../../../lib/config/engines/s3.js';
 import { algorithmOf, type Digest, endHash, newHash } from '../../../lib/oci/digest.js';
 import { fail, hasReason } from '../../../lib/rpc/errors.js';
 import { abortable } from '../abortable.js';
 import type { Checkpoint, Session, UploadPlan } from '../engine.js';
-import type { S3Settings } from './arguments.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
 import { NotImplemented, ObjectMissing } from './errors.js';
@@ -158,7 +158,8 @@ export class Uploads {
     try {
       await make(this.#settings);
     } catch (error) {
-      // Some stores can copy, but not what they have encrypted: then the bytes pass through here.
+      // Some stores can copy, but not what they have encrypted, or what another session has written: then the bytes pass
+      // through here.
       if (!(error instanceof NotImplemented) || !this.#settings.serverSideCopy) throw error;
       await make({ ...this.#settings, serverSideCopy: false });
     }

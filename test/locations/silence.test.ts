@@ -1,0 +1,76 @@
+/** Silence: of a node, and of a worker that copies; and what is none. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import * as assert from 'uvu/assert';
+import { Crossing, type CrossingRequest } from '../../lib/locations/crossing.js';
+import { Locations } from '../../lib/locations/locations.js';
+import { NearWorkers } from '../../lib/locations/near-workers.js';
+import { nextInTime } from '../../lib/locations/silence.js';
+import { digestOf } from '../../lib/oci/digest.js';
+import { hasReason, StatusError } from '../../lib/rpc/errors.js';
+import { quiet } from '../support/clients.js';
+import { freePort } from '../support/ports.js';
+import { atEnd, suite } from '../support/suite.js';
+
+const test = suite('locations: silence');
+const MiB = 1024 * 1024;
+
+test('who says nothing is given up', async () => {
+  const silent = new AbortController();
+  async function* nothing(): AsyncGenerator<string> {
+    await once(silent.signal, 'abort');
+    yield* [];
+    throw new Error('given up');
+  }
+  const failure = await nextInTime(nothing(), 100, () => silent.abort()).catch(error => error);
+  assert.instance(failure, StatusError);
+  assert.is(failure.status, 'DEADLINE_EXCEEDED');
+  assert.not(hasReason(failure));
+});
+
+test('a process that was held up itself does not take that for silence', async () => {
+  const echo = `const { parentPort: port } = require('node:worker_threads'); port.on('message', each => port.postMessage(each));`;
+  const other = new Worker(echo, { eval: true });
+  atEnd(() => other.terminate());
+  async function* answers(): AsyncGenerator<string> {
+    const [answer] = await once(other, 'message');
+    yield answer;
+  }
+  await once(other, 'online');
+  let gaveUp = false;
+  const next = nextInTime(answers(), 400, () => {
+    gaveUp = true;
+  });
+  other.postMessage('said in time');
+  // From here on timers come before what others have said.
+  await setImmediate();
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+  assert.equal(await next, { value: 'said in time', done: false });
+  assert.not(gaveUp);
+});
+
+test('while no worker answers, a read goes its own way for a piece only, though it has asked none itself', async () => {
+  const address = `127.0.0.1:${await freePort()}`;
+  const workers = new NearWorkers({ addresses: async () => [address], log: quiet });
+  atEnd(() => workers.close());
+  const locations = new Locations({ locations: [], preference: [], identify: async () => true, log: quiet });
+  atEnd(() => locations.close());
+  const size = 100 * MiB;
+  const request: CrossingRequest = {
+    ...{ locations, digest: digestOf(randomBytes(8)), size, holders: ['usstorage'], context: {} },
+    range: { offset: 0, length: size },
+  };
+  const read = () => new Crossing(request, 'eustorage', workers, () => {}).next(0, size);
+  const piece = { kind: 'stored', limit: 8 * MiB };
+  assert.equal(await read(), piece, 'the worker does not answer');
+  assert.is(await workers.choose('anything'), undefined, 'it is not asked for a while');
+  assert.equal(await read(), piece);
+
+  const none = new NearWorkers({ addresses: async () => [], log: quiet });
+  atEnd(() => none.close());
+  assert.equal(await new Crossing(request, 'eustorage', none, () => {}).next(0, size), { kind: 'stored', limit: size });
+});
+
+test.run();
