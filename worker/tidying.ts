@@ -15,13 +15,15 @@ export class Tidying {
   readonly #options: TidyingOptions;
   readonly #ending = new AbortController();
   readonly #timer: NodeJS.Timeout;
-  #running: Promise<void> = Promise.resolve();
+  #running: Promise<void> | undefined;
   #failing = false;
 
   constructor(options: TidyingOptions) {
     this.#options = options;
     const begin = () => {
-      this.#running = this.#running.then(() => this.#once());
+      this.#running ??= this.#once().finally(() => {
+        this.#running = undefined;
+      });
     };
     this.#timer = setInterval(begin, options.everyMs * (0.75 + Math.random() / 2));
     begin();

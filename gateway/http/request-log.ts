@@ -10,8 +10,8 @@ import { beginRequest, endRequest } from './request-span.js';
 const CLIENT_GONE = 499;
 
 /**
- * The outermost middleware; `onAnswered` hears of each request that is over. The trace id comes from the client's `traceparent` (W3C Trace Context), or is new; it is
- * told in `X-Request-Id`, which people know to look for.
+ * The outermost middleware; `onAnswered` hears of each request that is over. The trace id comes from the client's
+ * `traceparent` (W3C Trace Context), or is new; it is told in `X-Request-Id`, which people know to look for.
  */
 export function requestLog(log: Logger, onAnswered: (request: AnsweredRequest) => void) {
   return async (ctx: Context, next: Next): Promise<void> => {

@@ -186,6 +186,8 @@ export interface Config {
   readonly signIn: SignInConfig | undefined;
   /** `ENTREPOT_TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
+  /** `ENTREPOT_PROXY_PROTOCOL_FROM`: addresses and networks of proxies whose connections begin with a header of the PROXY protocol. */
+  readonly proxyProtocolFrom: readonly string[];
   /** `PREFERRED_URL_SCHEME`: how clients reach the registry; undefined: each as it came. */
   readonly urlScheme: 'http' | 'https' | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */

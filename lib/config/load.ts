@@ -81,6 +81,7 @@ function readConfig(
     anonymousAccess,
     signIn: readSignIn(reader, role),
     trustedProxies: readTrustedProxies(reader),
+    proxyProtocolFrom: reader.take('ENTREPOT_PROXY_PROTOCOL_FROM'),
     gatewayListen,
     ...readScheme(reader, role, file, gatewayListen),
     ...listens,
