@@ -57,6 +57,11 @@ export function createHealth({ db, locations, redis, requireStorage, isDraining 
     });
     return asking;
   };
+  const ownServices = async () => {
+    const database = await databaseAnswers();
+    // Meanwhile the gateway may have been told to end.
+    return { gateway: !isDraining(), database };
+  };
   const [own] = locations.all;
   const isOwnUp = () => (own?.serves('read') ?? false) && own?.serves('write') === true;
   const each = () =>
@@ -67,15 +72,14 @@ export function createHealth({ db, locations, redis, requireStorage, isDraining 
   const reports: Record<(typeof PATHS)[keyof typeof PATHS], () => Promise<Report>> = {
     live: async () => ({ services: { gateway: true } }),
     instance: async () => ({
-      services: { gateway: !isDraining(), database: await databaseAnswers() },
+      services: await ownServices(),
       informational: { preferred_storage: own?.serves('read') ?? false },
     }),
     endtoend: async () => {
       const can = (need: 'read' | 'write') => locations.all.some(location => location.serves(need));
       return {
         services: {
-          gateway: !isDraining(),
-          database: await databaseAnswers(),
+          ...(await ownServices()),
           storage: requireStorage ? isOwnUp() : can('read') && can('write'),
         },
         informational: { ...each(), ...(redis ? { redis: await redis.answers() } : {}) },

@@ -36,6 +36,7 @@ import { openAccess } from './auth/access.js';
 import { TOKEN_PATH } from './auth/challenge.js';
 import { createHealth, isHealthPath } from './health.js';
 import { createApp } from './http/app.js';
+import { ProxyProtocol } from './http/proxy-protocol.js';
 import { HttpServer } from './http/server.js';
 import { createRegistry } from './registry/registry.js';
 import { Residency } from './registry/residency.js';
@@ -91,7 +92,9 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     replicationSignal,
   });
 
-  const server = new HttpServer({ log });
+  const { proxyProtocolFrom } = config;
+  const proxyProtocol = proxyProtocolFrom.length > 0 ? new ProxyProtocol(proxyProtocolFrom, log) : undefined;
+  const server = new HttpServer({ log, proxyProtocol });
   const https = config.https && new Certificates({ files: { ca: undefined, ...config.https }, log });
   security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));
   https?.subscribe(({ expires }) => metrics.certificateExpires('https', expires));

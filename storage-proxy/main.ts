@@ -8,6 +8,7 @@ import type { Logger } from '../lib/telemetry/log.js';
 import { MetricsListener } from '../lib/telemetry/metrics-listener.js';
 import { StorageMetrics } from '../lib/telemetry/storage-metrics.js';
 import { createEngine } from './engines/registry.js';
+import { traced } from './engines/traced.js';
 import { Canary, HEALTH } from './service/canary.js';
 import { storageService } from './service/service.js';
 import { Sweep } from './service/sweep.js';
@@ -17,7 +18,8 @@ await runRole('storage-proxy', start);
 async function start(config: Config, log: Logger): Promise<Running> {
   const { owned } = config;
   if (!owned) throw new Error('no location is configured for this node: see DISTRIBUTED_STORAGE_PREFERENCE');
-  const engine = createEngine(owned);
+  const bare = createEngine(owned);
+  const engine = config.tracing ? traced(bare, owned.name) : bare;
   const security = Security.open(config.grpc, log);
   const metrics = new StorageMetrics('storage-proxy', version);
   security.certificates?.subscribe(({ expires }) => metrics.certificateExpires('grpc', expires));

@@ -22,7 +22,7 @@ Runs the test files whose path contains one of the filters; without a filter, al
 
   --tier NAME         another tier than the plain one: ${otherTiers.join(', ')}
   --concurrency N     how many files run at the same time (default 3: most of them wait for something most of the time)
-  --file-timeout N    seconds that a file may take (default 120; a suite may ask for more)
+  --file-timeout N    seconds that a file may take (default 240; a suite may ask for more)
   --folder PATH       where the compiled tests are (default dist/test)
   --no-postgres       start no PostgreSQL beforehand; a file that needs one starts its own
   --no-install        never install a missing Debian package

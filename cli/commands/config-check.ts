@@ -1,6 +1,6 @@
 /** `entrepot config check`: says whether the processes could start with a configuration, before any of them does. */
 import { formatAddress } from '../../lib/config/address.js';
-import type { Config, Role } from '../../lib/config/config.js';
+import type { Config, Role, TracingConfig } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { formatProblem, type Problem } from '../../lib/config/problems.js';
 import { formatSize } from '../../lib/config/size.js';
@@ -121,6 +121,8 @@ function report(configs: readonly Config[]): string[] {
     lines.push(
       `  worker         ${formatAddress(worker.workerListen)}, copies to ${worker.workerLocations.join(', ')}`,
     );
+  const tracing = configs.find(config => config.tracing)?.tracing;
+  if (tracing) lines.push(`  traces         ${tracingTo(tracing)}`);
   const notices = new Set(configs.flatMap(config => config.notices));
   return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
 }
@@ -128,6 +130,10 @@ function report(configs: readonly Config[]): string[] {
 function grpcOf({ grpc }: Config): string {
   if (grpc.tls) return `TLS, with the certificate ${grpc.tls.cert}`;
   return grpc.insecure ? 'plain text, also over networks (ENTREPOT_INSECURE_GRPC)' : 'plain text, on this machine only';
+}
+
+function tracingTo({ endpoint, sampler: { kind, ratio } }: TracingConfig): string {
+  return `to ${stripCredentials(endpoint)}, ${kind}${kind.endsWith('ratio') ? ` ${ratio}` : ''}`;
 }
 
 function accessTo({ anonymousAccess, signIn }: Config): string {

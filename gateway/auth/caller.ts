@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import type { AnonymousAccess } from '../../lib/config/config.js';
 import { allRights, noRights, pullRights, type Rights } from '../../lib/users/rights.js';
+import { isPassedOn } from '../http/proxy-protocol.js';
 import type { Scope } from './scope.js';
 
 export interface Caller {
@@ -46,8 +47,9 @@ const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-fo
  * browser on this machine sends for some web page does not count as this machine's: such a request has an `Origin`, or
  * names the page's own host, which its owner had resolved to a loopback address.
  */
-export function isOfThisMachine({ headers, socket }: IncomingMessage): boolean {
-  const proxied = PROXY_HEADERS.some(name => headers[name] !== undefined);
+export function isOfThisMachine(req: IncomingMessage): boolean {
+  const { headers, socket } = req;
+  const proxied = isPassedOn(req) || PROXY_HEADERS.some(name => headers[name] !== undefined);
   const ofBrowser = headers.origin !== undefined || !isLocalName(headers.host);
   return !proxied && !ofBrowser && isLoopback(socket.remoteAddress);
 }

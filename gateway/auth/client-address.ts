@@ -1,44 +1,32 @@
 /** Where a request comes from, as far as it can be believed. */
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
+import { Networks, plainAddress } from '../http/networks.js';
+import { peerOf } from '../http/proxy-protocol.js';
 
 export class ClientAddresses {
-  readonly #trusted = new BlockList();
+  readonly #trusted: Networks;
 
   /** `trusted`: addresses and networks (`10.0.0.0/8`) of proxies, whose `X-Forwarded-For` is believed. */
   constructor(trusted: readonly string[]) {
-    for (const each of trusted) {
-      const [address = '', bits] = each.split('/');
-      const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-      if (bits === undefined) this.#trusted.addAddress(address, family);
-      else this.#trusted.addSubnet(address, Number(bits), family);
-    }
+    this.#trusted = new Networks(trusted);
   }
 
   /**
    * The client's address. Each proxy adds the one that it was called from at the end of the list, so the list is read
    * from there for as long as those who wrote it are trusted. What stands before may be made up.
    */
-  of({ headers, socket }: IncomingMessage): string {
-    let address = plain(socket.remoteAddress ?? '');
-    const header = headers['x-forwarded-for'];
+  of(req: IncomingMessage): string {
+    let address = peerOf(req);
+    const header = req.headers['x-forwarded-for'];
     const list = (Array.isArray(header) ? header.join(',') : (header ?? '')).split(',').reverse();
     for (const text of list) {
-      const before = plain(text.trim());
-      if (!this.#isTrusted(address) || isIP(before) === 0) break;
+      const before = plainAddress(text.trim());
+      if (!this.#trusted.has(address) || isIP(before) === 0) break;
       address = before;
     }
     return address;
   }
-
-  #isTrusted(address: string): boolean {
-    return isIP(address) !== 0 && this.#trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
-  }
-}
-
-/** IPv4 as such, also where it came over an IPv6 socket. */
-function plain(address: string): string {
-  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
 }
 
 /** What one client can have many of counts as one: a whole IPv6 network of 64 bits. */

@@ -15,6 +15,7 @@ import { markWaitingForContinue } from './body.js';
 import { answerClientErrors } from './client-errors.js';
 import { Connections } from './connections.js';
 import { endIdleConnections } from './idle.js';
+import type { ProxyProtocol } from './proxy-protocol.js';
 
 /** For the whole head of a request, from the connection's or the last answer's end. */
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -31,12 +32,17 @@ const MAX_HEADER_BYTES = 32 * 1024;
 /** For agreeing on TLS. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
+/** For every connection. The first two notice a client whose machine is gone while we are the ones at work. */
+const SOCKETS = { keepAlive: true, keepAliveInitialDelay: 30_000, noDelay: true } as const;
+
 /** While ending: a connection that has rested for so long gets no further request, and is closed. */
 const RESTING_MS = 2_000;
 const LOOK_MS = 100;
 
 export interface HttpServerOptions {
   readonly log: Logger;
+  /** Where proxies pass connections on. */
+  readonly proxyProtocol?: ProxyProtocol | undefined;
   /** For tests; in milliseconds. */
   readonly idleTimeoutMs?: number;
   readonly headersTimeoutMs?: number;
@@ -45,6 +51,8 @@ export interface HttpServerOptions {
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #servers: Server[] = [];
+  /** What listens: each server itself, or the one that reads what a proxy says first. */
+  readonly #listeners: NetServer[] = [];
   readonly #log: Logger;
   /** Ends what was begun for the servers. */
   readonly #ends: (() => void)[] = [];
@@ -67,7 +75,7 @@ export class HttpServer {
     this.#handler = handler;
     const server = createServer(this.#limits());
     this.#connections.watch(server, 'connection');
-    return this.#start(server, address);
+    return this.#start(server, address, true);
   }
 
   /** The same with TLS, beside it. Connections that exist live on when the certificate is replaced; new ones get the new one. */
@@ -91,7 +99,7 @@ export class HttpServer {
       certificates.unsubscribe(replace);
       for (const socket of sockets) socket.destroy();
     });
-    return this.#start(server, address);
+    return this.#start(server, address, false);
   }
 
   #limits() {
@@ -104,19 +112,19 @@ export class HttpServer {
       maxHeaderSize: MAX_HEADER_BYTES,
       // Node's own answer would say nothing; see app.ts.
       requireHostHeader: false,
-      // Notices a client whose machine is gone while we are the ones at work.
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      noDelay: true,
+      ...SOCKETS,
     };
   }
 
-  #start(server: Server, address: Address): Promise<Address> {
+  #start(server: Server, address: Address, allowHalfOpen: boolean): Promise<Address> {
+    const { proxyProtocol } = this.#options;
+    const listener = proxyProtocol?.listener(server, { ...SOCKETS, allowHalfOpen }) ?? server;
     const idle = endIdleConnections(server, this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
     answerClientErrors(server, idle.current);
     const onRequest: RequestListener = (req, res) => {
       idle.begin(req, res);
       this.#connections.begin(res);
+      proxyProtocol?.mark(req);
       if (this.#draining) sayFarewell(res);
       this.#handler(req, res);
     };
@@ -130,12 +138,13 @@ export class HttpServer {
     return new Promise((resolve, reject) => {
       const onError = (error: Error) =>
         reject(new Error(`cannot listen on ${address.host}:${address.port}: ${error.message}`, { cause: error }));
-      server.once('error', onError);
-      server.listen({ host: address.host, port: address.port }, () => {
-        server.off('error', onError);
-        server.on('error', error => this.#log.error({ err: error }, 'the HTTP server failed'));
+      listener.once('error', onError);
+      listener.listen({ host: address.host, port: address.port }, () => {
+        listener.off('error', onError);
+        listener.on('error', error => this.#log.error({ err: error }, 'the HTTP server failed'));
         this.#servers.push(server);
-        resolve({ host: address.host, port: (server.address() as AddressInfo).port });
+        this.#listeners.push(listener);
+        resolve({ host: address.host, port: (listener.address() as AddressInfo).port });
       });
     });
   }
@@ -152,8 +161,8 @@ export class HttpServer {
     for (const server of this.#servers) server.keepAliveTimeout = RESTING_MS;
     await sleep(Math.min(farewellMs, graceMs));
     // http.Server's own close also cuts connections that were accepted just now and have not yet sent their request.
-    const closed = this.#servers.map(
-      server => new Promise<void>(resolve => NetServer.prototype.close.call(server, () => resolve())),
+    const closed = this.#listeners.map(
+      listener => new Promise<void>(resolve => NetServer.prototype.close.call(listener, () => resolve())),
     );
     const endResting = setInterval(() => this.#connections.endResting(RESTING_MS), LOOK_MS);
     const cut = setTimeout(() => this.#cut(), Math.max(0, deadline - performance.now()));
@@ -167,6 +176,7 @@ export class HttpServer {
     const requests = this.#connections.answers.length;
     if (requests > 0) this.#log.warn({ requests }, 'requests in flight are cut off: the time to finish is over');
     for (const server of this.#servers) server.closeAllConnections();
+    this.#options.proxyProtocol?.close();
     for (const end of this.#ends) end();
   }
 }

@@ -5,6 +5,7 @@ import { algorithmOf, type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, ManifestInvalid, readManifest } from '../../lib/oci/manifest.js';
 import { IMAGE_MANIFEST, isMediaType } from '../../lib/oci/media-types.js';
 import { parseTag, type Tag } from '../../lib/oci/name.js';
+import { annotate } from '../../lib/telemetry/span.js';
 import { readWholeBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
@@ -37,6 +38,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
     const found = await manifests.find(repository, reference, known);
     if (!found.manifest) throw missing(found.repositoryKnown, { repository, reference });
     const { digest, mediaType, size } = found.manifest;
+    annotate({ 'entrepot.digest': digest });
     if ('tag' in reference) guesses.set(key, digest);
     if (found.manifest.bytes) manifestCache.put(digest, found.manifest.bytes);
 
@@ -69,6 +71,7 @@ export function manifest(parts: Parts): Resource<'manifest'> {
       tooLarge: () => oci.tooLarge(`a manifest may have ${limit} bytes at most (ENTREPOT_MAXIMUM_MANIFEST_SIZE)`),
     });
     const digest = checkDigest(bytes, reference);
+    annotate({ 'entrepot.digest': digest });
     const facts = readFacts(bytes, contentTypeOf(ctx, bytes));
     const tags = 'tag' in reference ? [...new Set([reference.tag, ...asked])] : asked;
     const pushed = { repository, digest, tags };

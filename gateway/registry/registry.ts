@@ -1,4 +1,5 @@
 /** The registry API: finds the resource of a request, and hands it to the resource's handler for the method. */
+import { type Attributes, annotate } from '../../lib/telemetry/span.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 import { base } from './base.js';
@@ -46,6 +47,25 @@ export function createRegistry(parts: Parts) {
     demandTaken(ctx.method, parts.mode());
     const route = readRoute(match);
     if ('repository' in route) ctx.state.repository = route.repository;
+    annotate(subjectOf(route));
     await resource[ctx.method]?.(ctx, route, query);
   };
+}
+
+/** For the request's span: what exactly is asked for. */
+function subjectOf(route: Route): Attributes {
+  switch (route.kind) {
+    case 'blob':
+      return { 'entrepot.digest': route.digest };
+    case 'referrers':
+      return { 'entrepot.digest': route.subject };
+    case 'upload':
+      return { 'entrepot.upload': route.uuid };
+    case 'manifest':
+      return 'tag' in route.reference
+        ? { 'entrepot.tag': route.reference.tag }
+        : { 'entrepot.digest': route.reference.digest };
+    default:
+      return {};
+  }
 }

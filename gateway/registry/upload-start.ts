@@ -12,6 +12,7 @@ import {
 } from '../../lib/oci/digest.js';
 import { parseRepository, type RepositoryName } from '../../lib/oci/name.js';
 import { hasReason } from '../../lib/rpc/errors.js';
+import { annotate } from '../../lib/telemetry/span.js';
 import { readBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
@@ -56,6 +57,7 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
 
   /** The whole blob is this request's body. No row is made for it: nobody could go on with it. */
   async function takeWhole(ctx: Context, repository: RepositoryName, digest: Digest): Promise<void> {
+    annotate({ 'entrepot.digest': digest });
     const { traceId } = ctx.state;
     const limit = config.maximumLayerSize;
     const body = readBody(ctx, { limit, tooLarge: () => layerTooLarge(limit) });

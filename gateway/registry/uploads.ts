@@ -5,6 +5,7 @@ import type { Checkpoint } from '../../lib/locations/store.js';
 import type { Upload } from '../../lib/metadata/uploads.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { hasReason } from '../../lib/rpc/errors.js';
+import { annotate } from '../../lib/telemetry/span.js';
 import { declaredLength, readBody } from '../http/body.js';
 import type { Context } from '../http/context.js';
 import { OciError, oci } from '../http/errors.js';
@@ -130,6 +131,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     digest: Digest,
     held: { writer: string } | { byteCount: number },
   ): Promise<boolean> {
+    annotate({ 'entrepot.digest': digest });
     const size = await commitBlob(locationOf(locations, name), session, digest, { ...ctx.state, affinity: uuid });
     const { traceId } = ctx.state;
     const finish = await uploads.finish({ repository, uuid, held, digest, size, location: name, traceId });

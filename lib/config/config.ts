@@ -112,6 +112,37 @@ export interface SignInConfig {
   readonly secretKey: string;
 }
 
+/** Which traces are recorded, and where they are sent; in the words of OpenTelemetry, see docs/tracing.md. */
+export interface TracingConfig {
+  /** The URL that spans are posted to. */
+  readonly endpoint: string;
+  /** Sent along. May hold a token: never log it. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** For one export, with its retries. */
+  readonly timeoutMs: number;
+  readonly gzip: boolean;
+  /** What the process says of itself; `service.name` is always there. */
+  readonly resource: Readonly<Record<string, string>>;
+  readonly sampler: {
+    readonly kind:
+      | 'always_on'
+      | 'always_off'
+      | 'traceidratio'
+      | 'parentbased_always_on'
+      | 'parentbased_always_off'
+      | 'parentbased_traceidratio';
+    /** From 0 to 1. */
+    readonly ratio: number;
+  };
+  /** Spans that wait to be sent. What does not fit is dropped. */
+  readonly queue: {
+    readonly maxSpans: number;
+    readonly maxBatch: number;
+    readonly delayMs: number;
+    readonly exportTimeoutMs: number;
+  };
+}
+
 /** What callers without an account may do; `undefined`: nothing is opened, and without accounts the gateway serves its own machine only. */
 export type AnonymousAccess = 'none' | 'pull' | 'push';
 
@@ -155,6 +186,8 @@ export interface Config {
   readonly signIn: SignInConfig | undefined;
   /** `ENTREPOT_TRUSTED_PROXIES`: addresses and networks whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
+  /** `ENTREPOT_PROXY_PROTOCOL_FROM`: addresses and networks of proxies whose connections begin with a header of the PROXY protocol. */
+  readonly proxyProtocolFrom: readonly string[];
   /** `PREFERRED_URL_SCHEME`: how clients reach the registry; undefined: each as it came. */
   readonly urlScheme: 'http' | 'https' | undefined;
   /** `ENTREPOT_GATEWAY_LISTEN`. */
@@ -182,6 +215,8 @@ export interface Config {
   readonly shutdownDelaySeconds: number;
   /** `ENTREPOT_METRICS_LISTEN`: where the process's metrics are served; undefined: nowhere. */
   readonly metricsListen: Address | undefined;
+  /** `FEATURE_OTEL_TRACING`, `OTEL_CONFIG`, and OpenTelemetry's variables; undefined: nothing is recorded. */
+  readonly tracing: TracingConfig | undefined;
   /** `ENTREPOT_LOG_LEVEL`. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** The file that was read. */

@@ -18,6 +18,7 @@ import { Reader } from './reader.js';
 import { readRedis } from './redis.js';
 import { readSignIn, readTrustedProxies } from './sign-in.js';
 import { configFile, type Environment, readSettings } from './source.js';
+import { readTracing } from './tracing.js';
 
 export { ConfigError, type Problem } from './problems.js';
 
@@ -80,6 +81,7 @@ function readConfig(
     anonymousAccess,
     signIn: readSignIn(reader, role),
     trustedProxies: readTrustedProxies(reader),
+    proxyProtocolFrom: reader.take('ENTREPOT_PROXY_PROTOCOL_FROM'),
     gatewayListen,
     ...readScheme(reader, role, file, gatewayListen),
     ...listens,
@@ -90,6 +92,7 @@ function readConfig(
     healthRequiresStorage: reader.take('ENTREPOT_HEALTH_REQUIRES_STORAGE'),
     shutdownDelaySeconds: reader.take('ENTREPOT_SHUTDOWN_DELAY_SECONDS'),
     metricsListen: reader.take('ENTREPOT_METRICS_LISTEN'),
+    tracing: readTracing(reader, role, env),
     logLevel: reader.take('ENTREPOT_LOG_LEVEL'),
   };
 }

@@ -20,9 +20,9 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
 
 /**
- * Stripes that are not complete: two on each connection (lanes.ts), so that the round trip between the end of one and the
- * beginning of the next passes while another comes in. Together 16 MiB: 1 Gbit/s has 10 MB on the way at 80 ms. This is
- * the most; how many it is depends on what the link carries.
+ * Stripes that are not complete: more than there are connections (lanes.ts), so that the round trip between the end of one
+ * and the beginning of the next passes while another comes in. Together 24 MiB: 1 Gbit/s has 10 MB on the way at 80 ms.
+ * This is the most; how many it is depends on what the link carries.
  */
 const STRIPES_IN_FLIGHT = 24;
 

@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import { newCall } from './applied-calls.js';
+import { causeOf } from './cause.js';
 import type { Database } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asTexts } from './row.js';
@@ -81,7 +82,7 @@ export class Blobs {
         blob.size,
         blob.location,
         this.#settings.replicate,
-        blob.traceId,
+        causeOf(blob.traceId),
         newCall(),
       ],
       { repeatable: true },
@@ -107,7 +108,7 @@ export class Blobs {
         sources.names,
         sources.prefixes,
         this.#settings.replicate,
-        request.traceId,
+        causeOf(request.traceId),
       ],
       { repeatable: true },
     );

@@ -7,6 +7,8 @@
 import pg from 'pg';
 import type { Logger } from 'pino';
 import type { DatabaseConfig } from '../config/config.js';
+import { inSpan, isRecording } from '../telemetry/span.js';
+import { statementAttributes, statementName } from './statement-span.js';
 import { connectionOf, isTlsFailure } from './tls.js';
 
 /** PostgreSQL cannot be reached, or cannot serve now. Nothing is wrong with the request. */
@@ -114,7 +116,12 @@ export class Database {
     await pool?.end();
   }
 
-  async #run(text: string, values: readonly unknown[]): Promise<Row[]> {
+  #run(text: string, values: readonly unknown[]): Promise<Row[]> {
+    if (!isRecording()) return this.#runUntraced(text, values);
+    return inSpan(statementName(text), 'client', statementAttributes(text), () => this.#runUntraced(text, values));
+  }
+
+  async #runUntraced(text: string, values: readonly unknown[]): Promise<Row[]> {
     const pool = await this.#writablePool();
     try {
       const result = await pool.query<Row>(text, [...values]);

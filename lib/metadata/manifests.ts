@@ -6,6 +6,7 @@ import type { ManifestFacts } from '../oci/manifest.js';
 import type { RepositoryName, Tag } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
 import { newCall } from './applied-calls.js';
+import { causeOf } from './cause.js';
 import type { Database, Row } from './database.js';
 import { OutageMemory } from './outage.js';
 import { asBytes, asDigestValue, asText, asTexts, optional } from './row.js';
@@ -151,7 +152,7 @@ export class Manifests {
         manifest.tags,
         this.#settings.replicate,
         this.#settings.writeQuorum,
-        manifest.traceId,
+        causeOf(manifest.traceId),
         newCall(),
       ],
       { repeatable: true },
@@ -195,12 +196,8 @@ export class Manifests {
    */
   async remove(repository: RepositoryName, digest: Digest): Promise<readonly Digest[] | undefined> {
     const [row] = await this.#db.query(
-      `delete from manifest m using repository r, "user" u
-        where r.id = m.repository_id and u.id = r.namespace_user_id and u.username = $1 and r.name = $2 and m.digest = $3
-        returning array(select i.digest from manifestchild c join manifest i on i.id = c.manifest_id
-                         where c.child_manifest_id = m.id and i.id <> m.id
-                         order by i.digest limit ${NAMED_DIGESTS})::text[] as indexes`,
-      [...namePair(this.#settings, repository), digest],
+      'select indexes from remove_manifest($1, $2, $3, $4) where indexes is not null',
+      [...namePair(this.#settings, repository), digest, NAMED_DIGESTS],
     );
     return row && asDigests(row, 'indexes');
   }

@@ -7,6 +7,8 @@
  */
 import type { Digest } from '../oci/digest.js';
 import { asSize } from '../oci/size.js';
+import type { TraceParent } from '../telemetry/trace-id.js';
+import { causedBy } from './cause.js';
 import type { Database, Row } from './database.js';
 import { asBytes, asDigestValue, asNumber, asText, asTexts, optional } from './row.js';
 
@@ -30,6 +32,8 @@ export interface Job extends Lease {
   readonly checkpoint: { readonly offset: number; readonly session: Buffer } | undefined;
   /** The trace id of the push that caused it. */
   readonly traceId: string | undefined;
+  /** What it belongs to in that trace. */
+  readonly cause: TraceParent | undefined;
 }
 
 /** The rows that are claimed together: the table holds many queues, and a claim looks at none but its own. */
@@ -103,7 +107,7 @@ const claimFor = (
     from due, imagestorage s, imagestoragelocation l
    where r.id = due.id and s.id = r.storage_id and l.id = r.location_id
   returning r.id, r.lease_token, s.content_checksum, s.image_size, l.name as target, r.attempts,
-            r.bytes_done, r.session, r.trace_id,
+            r.bytes_done, r.session, r.trace_id, r.trace_span,
             array(select sl.name from imagestorageplacement p join imagestoragelocation sl on sl.id = p.location_id
                    where p.storage_id = s.id)::text[] as sources`;
 
@@ -300,6 +304,7 @@ function queueColumns(queues: readonly Queue[]): [targets: string[], sources: st
 
 function asJob(row: Row): Job {
   const session = optional(row, 'session', asBytes);
+  const traceId = optional(row, 'trace_id', asText);
   return {
     id: asText(row, 'id'),
     token: asText(row, 'lease_token'),
@@ -309,6 +314,7 @@ function asJob(row: Row): Job {
     sources: asTexts(row, 'sources'),
     attempts: asSize(row.attempts),
     checkpoint: session && { offset: asSize(row.bytes_done), session },
-    traceId: optional(row, 'trace_id', asText),
+    traceId,
+    cause: causedBy(traceId, optional(row, 'trace_span', asText)),
   };
 }

@@ -11,6 +11,7 @@ import type { Digest } from '../oci/digest.js';
 import { type DigestAlgorithm, isDigestAlgorithm } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/name.js';
 import { asSize } from '../oci/size.js';
+import { causeOf } from './cause.js';
 import type { Database, Row } from './database.js';
 import type { AllowedLocations } from './namespaces.js';
 import { asBytes, asText, asTexts, optional } from './row.js';
@@ -170,7 +171,7 @@ export class Uploads {
       upload.size,
       upload.location,
       this.#settings.replicate,
-      upload.traceId,
+      causeOf(upload.traceId),
     ]);
     if (row?.done === null) return 'misplaced';
     return row?.done === true ? 'done' : 'changed';

@@ -3,9 +3,11 @@
  * order. Nothing else in the code base listens to signals or calls process.exit.
  */
 import { setFlagsFromString } from 'node:v8';
-import type { Config, Role } from '../config/config.js';
+import type { Config, Role, TracingConfig } from '../config/config.js';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { createLogger, type Logger } from '../telemetry/log.js';
+import type { Tracing } from '../telemetry/tracing.js';
+import { version } from './version.js';
 
 /** A process that has started. */
 export interface Running {
@@ -30,6 +32,9 @@ const ORPHAN_MS = 1_000;
 export const OVERTIME_MS = 5_000;
 const ORPHAN_OVERTIME_MS = 2_000;
 
+/** How long the last spans may take to be sent: less than what the process may overrun by. */
+const LAST_SPANS_MS = 1_500;
+
 /**
  * What a process's main is: it builds the parts from the configuration and hands them to each other. The signal aborts
  * when the process is told to end before it has started: whatever `start` waits for ends with it.
@@ -48,7 +53,23 @@ export async function runRole(role: Exclude<Role, 'cli'>, start: Start): Promise
   }
   const log = createLogger({ name: role, level: config.logLevel });
   for (const notice of config.notices) log.info(notice);
-  await runProcess(log, signal => start(config, log, signal), config.shutdownDelaySeconds * 1000);
+  const tracing = config.tracing && (await beginTracing(config.tracing, log));
+  const startTraced = async (signal: AbortSignal): Promise<Running> => {
+    const running = await start(config, log, signal);
+    return {
+      async stop(graceMs, farewellMs) {
+        await running.stop(graceMs, farewellMs);
+        await tracing?.stop(LAST_SPANS_MS);
+      },
+    };
+  };
+  await runProcess(log, startTraced, config.shutdownDelaySeconds * 1000);
+}
+
+/** What it needs is loaded only here: nobody else should pay for it. */
+async function beginTracing(config: TracingConfig, log: Logger): Promise<Tracing> {
+  const { startTracing } = await import('../telemetry/tracing.js');
+  return startTracing({ config, version, log });
 }
 
 /**

@@ -1,5 +1,6 @@
 /** The client side of unary calls, and what every call carries: a deadline, a cancellation and the request's trace id. */
 import { type CallOptions, type ClientUnaryCall, Metadata, type requestCallback } from '@grpc/grpc-js';
+import { formatTraceParent, parseTraceParent, type TraceParent, unrecorded } from '../telemetry/trace-id.js';
 import { callMade, cancelCall } from './cancel.js';
 import { fail, fromServiceError } from './errors.js';
 
@@ -61,18 +62,24 @@ export function callUnary<Request, Response>(
 
 const TRACEPARENT = 'traceparent';
 
-/** The metadata of a call: the trace id, in the form of W3C Trace Context. */
+/**
+ * The metadata of a call: the trace id, in the form of W3C Trace Context. Where the trace is recorded, its span takes the
+ * place of this (traced-calls.ts).
+ */
 export function callMetadata(context: CallContext): Metadata {
   const metadata = new Metadata();
-  if (context.traceId) metadata.set(TRACEPARENT, `00-${context.traceId}-${context.traceId.slice(16)}-01`);
+  if (context.traceId) setTraceParent(metadata, unrecorded(context.traceId));
   if (context.token) metadata.set('authorization', `Bearer ${context.token}`);
   return metadata;
 }
 
-/** The trace id that a call came with, if it is a valid one. */
-export function traceIdOf(metadata: Metadata): string | undefined {
+/** Says what a call belongs to. */
+export function setTraceParent(metadata: Metadata, parent: TraceParent): void {
+  metadata.set(TRACEPARENT, formatTraceParent(parent));
+}
+
+/** What a call that came belongs to, if it says so in a valid form. */
+export function traceParentOf(metadata: Metadata): TraceParent | undefined {
   const value = metadata.get(TRACEPARENT)[0];
-  return typeof value === 'string'
-    ? /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(value)?.[1]
-    : undefined;
+  return typeof value === 'string' ? parseTraceParent(value) : undefined;
 }

@@ -4,19 +4,23 @@
  */
 
 import type { EventEmitter } from 'node:events';
-import type {
-  handleBidiStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
-  Metadata,
-  ServerDuplexStream,
-  ServerWritableStream,
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type Metadata,
+  type ServerDuplexStream,
+  type ServerWritableStream,
+  status,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { AnsweredCall } from '../telemetry/process-metrics.js';
-import { traceIdOf } from './call.js';
+import { beginRoot, type Span } from '../telemetry/span.js';
+import type { TraceParent } from '../telemetry/trace-id.js';
+import { traceParentOf } from './call.js';
 import { StatusError, toServiceError } from './errors.js';
 import { messageWriter, readMessages } from './stream.js';
+import { rpcAttributes, rpcName } from './traced-calls.js';
 import { readAhead } from './window.js';
 
 /** What a handler knows about its call beside the request. */
@@ -46,17 +50,22 @@ const MESSAGES_AHEAD = 4;
 export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} }: HandlerOptions = {}) {
   /** How many callers stream to us now. */
   let streams = 0;
-  /** To be called when a call is over. */
-  const begin = (path: string) => {
+  /** Begins a call, in a span if its caller records one; `answered` is to be called when the call is over. */
+  const begin = (call: { getPath(): string; metadata: Metadata }) => {
+    const path = call.getPath();
     const started = performance.now();
-    return (error?: unknown) => {
+    const parent = traceParentOf(call.metadata);
+    const span = parent?.recorded ? beginServed(path, parent) : undefined;
+    const answered = (error?: unknown) => {
       const status = error === undefined ? 'OK' : error instanceof StatusError ? error.status : 'INTERNAL';
       onAnswered({
         method: path.slice(path.lastIndexOf('/') + 1),
         status,
         seconds: (performance.now() - started) / 1_000,
       });
+      if (span) endServed(span, status, error);
     };
+    return { within: <T>(work: () => T): T => (span ? span.run(work) : work()), answered };
   };
   const report = (path: string, traceId: string | undefined, error: unknown) => {
     if (!(error instanceof StatusError)) return log.error({ path, traceId, err: error }, 'a call failed unexpectedly');
@@ -72,19 +81,19 @@ export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} 
   ): handleUnaryCall<Request, Response> {
     return (call, callback) => {
       const context = contextOf(call);
-      const answered = begin(call.getPath());
+      const { within, answered } = begin(call);
       const admitted = async () => {
         admit();
         return handle(call.request, context);
       };
-      admitted().then(
+      within(admitted).then(
         response => {
           answered();
           callback(null, response);
         },
         error => {
+          within(() => report(call.getPath(), context.traceId, error));
           answered(error);
-          report(call.getPath(), context.traceId, error);
           callback(toServiceError(error));
         },
       );
@@ -119,15 +128,15 @@ export function handlers(log: Logger, { admit = () => {}, onAnswered = () => {} 
     run: (send: Send<Response>) => Promise<void>,
   ): Promise<void> {
     const writer = messageWriter<Response>(call, context.signal);
-    const answered = begin(call.getPath());
+    const { within, answered } = begin(call);
     try {
       admit();
-      await run(writer.write);
+      await within(() => run(writer.write));
       writer.end();
       answered();
     } catch (error) {
+      within(() => report(call.getPath(), context.traceId, error));
       answered(error);
-      report(call.getPath(), context.traceId, error);
       call.emit('error', toServiceError(error));
     } finally {
       writer.release();
@@ -146,5 +155,15 @@ function contextOf(call: EventEmitter & { metadata: Metadata; cancelled: boolean
   const controller = new AbortController();
   call.once('cancelled', () => controller.abort());
   if (call.cancelled) controller.abort();
-  return { signal: controller.signal, traceId: traceIdOf(call.metadata) };
+  return { signal: controller.signal, traceId: traceParentOf(call.metadata)?.traceId };
+}
+
+function beginServed(path: string, parent: TraceParent): Span {
+  return beginRoot({ name: rpcName(path), kind: 'server', attributes: rpcAttributes(path), parent });
+}
+
+function endServed(span: Span, name: keyof typeof status, error: unknown): void {
+  span.set({ 'rpc.grpc.status_code': status[name] });
+  if (error !== undefined) span.failed(name, error instanceof Error ? error.message : String(error));
+  span.end();
 }

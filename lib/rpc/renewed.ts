@@ -7,6 +7,7 @@
  * connection that is dead: at its next keepalive, a second later, it cuts off every stream that is in flight.
  */
 import type { ClientOptions } from '@grpc/grpc-js';
+import { traceCalls } from './traced-calls.js';
 
 interface Closable {
   close(): void;
@@ -58,6 +59,7 @@ export class Renewed<Client extends Closable> {
 
   #begin(): Generation<Client> {
     const client = this.#open({
+      interceptors: [traceCalls],
       callInvocationTransformer: properties => {
         generation.calls++;
         properties.call.once('status', () => generation.calls--);

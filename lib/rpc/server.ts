@@ -8,7 +8,6 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Logger } from 'pino';
@@ -18,8 +17,6 @@ import { CallsInFlight } from './in-flight.js';
 import { loadReflected } from './reflected.js';
 import { Security } from './security.js';
 import { Windows } from './window.js';
-
-const healthPackage = loadSync(healthProto);
 
 /** A service to be served. */
 export interface Service {
@@ -92,9 +89,8 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
     Object.fromEntries(options.healthNames.map(name => [name, 'NOT_SERVING' as const])),
   );
   const watchers = addHealth(server, health);
-  new ReflectionService(
-    Object.assign({}, healthPackage, ...services.map(each => loadReflected(each.proto))),
-  ).addToServer(server);
+  const files = [healthProto, ...services.map(each => each.proto)];
+  new ReflectionService(Object.assign({}, ...files.map(loadReflected))).addToServer(server);
 
   const windows = new Windows(server);
   const tokens = services.some(({ callers }) => callers.includes('administrator'));

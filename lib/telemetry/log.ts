@@ -10,6 +10,7 @@ import { prettyFactory } from 'pino-pretty';
 import { stripCredentials } from './credentials.js';
 import { serializeError } from './error-serializer.js';
 import { REDACTED, redact, SECRET_PATHS } from './redaction.js';
+import { spanFields } from './span.js';
 
 export type { Logger } from 'pino';
 
@@ -25,7 +26,10 @@ export interface LogOptions {
 
 const STANDARD_OUTPUT = 1;
 
-/** Creates the logger of a process. Each line has `level`, `time` (ISO 8601), `pid`, `name`, `msg`; errors go under `err`. */
+/**
+ * Creates the logger of a process. Each line has `level`, `time` (ISO 8601), `pid`, `name`, `msg`; errors go under `err`;
+ * `trace_id` and `span_id` are there where a span that is recorded is active.
+ */
 export function createLogger({ name, level, stream }: LogOptions): Logger {
   return pino(
     {
@@ -33,6 +37,7 @@ export function createLogger({ name, level, stream }: LogOptions): Logger {
       level,
       base: { pid: process.pid },
       timestamp: stdTimeFunctions.isoTime,
+      mixin: spanFields,
       formatters: { level: label => ({ level: label }), log: fields => redact(fields) },
       serializers: { err: errorOnce, error: errorOnce },
       redact: { paths: SECRET_PATHS, censor: REDACTED },

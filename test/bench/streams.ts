@@ -15,6 +15,8 @@ import { StripedRead } from '../../lib/locations/striped.js';
 import { type Digest, endHash, newHash } from '../../lib/oci/digest.js';
 import { prepareForStreams } from '../../lib/process/run.js';
 import { checkHealth } from '../../lib/rpc/health.js';
+import { startCeph } from '../stores/ceph.js';
+import { makeBucket, radosArguments } from '../stores/store.js';
 import { quiet } from '../support/clients.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
@@ -25,13 +27,15 @@ const help = `Usage: npm run bench:streams -- [options]
 
   --blob N      MiB of the blob (default 512)
   --rounds N    how often each is measured, for the median (default 3)
-  --only TEXT   only the measures whose name contains this`;
+  --only TEXT   only the measures whose name contains this
+  --ceph        us keeps its blobs in Ceph RGW instead of on the disk`;
 
 const { values } = parseArgs({
   options: {
     blob: { type: 'string', default: '512' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string', default: '' },
+    ceph: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -55,7 +59,8 @@ interface Costs {
 
 bench('what a byte costs', async () => {
   prepareForStreams();
-  const us = await startNode('usstorage');
+  const bucket = values.ceph ? await makeBucket(await startCeph()) : undefined;
+  const us = await startNode('usstorage', bucket && ['RadosGWStorage', radosArguments(bucket)]);
   const eu = await startNode('eustorage');
   const open = (preference: string[]) => openAll({ usstorage: us.address, eustorage: eu.address }, preference);
   const [near, far] = [await open(['usstorage', 'eustorage']), await open(['eustorage', 'usstorage'])];
@@ -107,7 +112,8 @@ bench('what a byte costs', async () => {
 
 type Node = StartedProcess & { readonly address: string };
 
-async function startNode(location: string): Promise<Node> {
+/** On the disk, if nothing else is said. */
+async function startNode(location: string, engine?: readonly [string, object]): Promise<Node> {
   const folder = join(await temporaryFolder('bench-streams'), location);
   await mkdir(folder);
   const address = `127.0.0.1:${await freePort()}`;
@@ -115,7 +121,7 @@ async function startNode(location: string): Promise<Node> {
     name: location,
     script: 'storage-proxy/main.js',
     config: {
-      DISTRIBUTED_STORAGE_CONFIG: { [location]: ['LocalStorage', { storage_path: folder }] },
+      DISTRIBUTED_STORAGE_CONFIG: { [location]: engine ?? ['LocalStorage', { storage_path: folder }] },
       DISTRIBUTED_STORAGE_PREFERENCE: [location],
       ENTREPOT_STORAGE_PROXY_LISTEN: address,
     },

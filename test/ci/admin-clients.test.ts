@@ -58,6 +58,7 @@ async function bufCurl(name: string, request: object = {}): Promise<Record<strin
 test('grpcurl finds the service, its calls and what they mean', async () => {
   const calls = (await run('grpcurl', [...plain, worker, 'list', 'entrepot.admin.v1.Admin'])).trim().split('\n');
   assert.ok(calls.length >= 15 && calls.includes('entrepot.admin.v1.Admin.BackfillReplication'), calls.join());
+  assert.match(await run('grpcurl', [...plain, worker, 'grpc.health.v1.Health/Check']), '"SERVING"');
 });
 
 test('the lines that npm start prints work as they stand', async () => {

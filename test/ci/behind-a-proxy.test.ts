@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { writeIndexLayout } from '../support/images.js';
 import { freePorts } from '../support/ports.js';
-import { type OwnCertificate, ownCertificate, PROXY_NEEDS, startProxy } from '../support/proxies.js';
+import { type OwnCertificate, ownCertificate, PASSING_ON, PROXY_NEEDS, startProxy } from '../support/proxies.js';
 import { skopeoPull, skopeoPush } from '../support/skopeo.js';
 import { type PartName, type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
@@ -25,7 +25,7 @@ test.before(async () => {
   // Nobody can find this name here: who is sent to it does not come back.
   stack = await startStack({
     parts: ['storage-proxy-us', 'storage-proxy-eu'],
-    config: { SERVER_HOSTNAME: 'registry.invalid' },
+    config: { SERVER_HOSTNAME: 'registry.invalid', ENTREPOT_PROXY_PROTOCOL_FROM: [PASSING_ON] },
   });
   const folder = await temporaryFolder('conf');
   const file = join(folder, 'config.yaml');

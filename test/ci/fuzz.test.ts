@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { fuzz } from '../fuzz/fuzz.js';
 import { suite } from '../support/suite.js';
 
-const test = suite('fuzz, short', { timeoutMs: 170_000, fileTimeoutMs: 180_000 });
+const test = suite('fuzz, short', { timeoutMs: 280_000, fileTimeoutMs: 300_000 });
 
 test('thousands of odd requests: orderly answers, and nothing left behind', async () => {
   const seed = Number(process.env.ENTREPOT_TEST_SEED ?? randomInt(2 ** 31));

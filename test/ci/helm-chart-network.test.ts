@@ -118,7 +118,11 @@ test('clients reach gateways alone; the database is for those who need it', () =
     assert.is(us.mayDial(pod, anywhere, 6379), part === 'gateway' || part === 'worker', `${part} reaches Redis`);
     assert.not(us.admits(pod, anywhere, 9090));
   }
-  assert.ok(us.admits(us.pod('worker'), asParty(us.pod('gateway')), 7090));
+  for (const pod of us.pods) {
+    const may = partOf(pod) === 'gateway';
+    assert.is(us.admits(us.pod('worker'), asParty(pod), 7090), may, `workers admit ${partOf(pod)}`);
+    assert.is(us.mayDial(pod, asParty(us.pod('worker')), 7090), may, `${partOf(pod)} dials workers`);
+  }
   assert.not(us.admits(us.pod('worker'), stranger, 7090));
 });
 

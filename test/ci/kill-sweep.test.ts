@@ -4,7 +4,7 @@ import { killSweep } from '../support/kill-sweep.js';
 import { startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 
-const test = suite('kill sweep, short', { timeoutMs: 170_000, fileTimeoutMs: 180_000 });
+const test = suite('kill sweep, short', { timeoutMs: 280_000, fileTimeoutMs: 300_000 });
 
 test('a process dies in the middle of a hundred copies, six times', async () => {
   const seed = process.env.ENTREPOT_TEST_SEED ?? randomBytes(4).toString('hex');

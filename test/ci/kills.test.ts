@@ -9,7 +9,7 @@ import { type OciClient, ociClient, type PushedImage } from '../support/oci-clie
 import { type PartName, type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 
-const test = suite('two regions: kills', { timeoutMs: 110_000, fileTimeoutMs: 150_000 });
+const test = suite('two regions: kills', { timeoutMs: 200_000, fileTimeoutMs: 240_000 });
 const VICTIMS: PartName[] = [
   'gateway-us',
   'gateway-eu',

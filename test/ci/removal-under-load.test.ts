@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { removalUnderLoad } from '../support/removal-under-load.js';
 import { suite } from '../support/suite.js';
 
-const test = suite('removal under load', { timeoutMs: 170_000, fileTimeoutMs: 180_000 });
+const test = suite('removal under load', { timeoutMs: 280_000, fileTimeoutMs: 300_000 });
 
 test('a location is removed while clients push, pull and mount in both regions, and processes die', async () => {
   const seed = process.env.ENTREPOT_TEST_SEED ?? randomBytes(4).toString('hex');

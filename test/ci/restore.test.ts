@@ -4,7 +4,7 @@
  * database.
  */
 import { randomBytes } from 'node:crypto';
-import { cp, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import * as assert from 'uvu/assert';
@@ -43,6 +43,11 @@ test.before(async () => {
     us.close();
     eu.close();
   });
+});
+
+// One that failed may have left it paused.
+test.before.each(async () => {
+  await done('resume', 'eustorage');
 });
 
 function urlOf(database: string): string {
@@ -245,6 +250,25 @@ test('an older store, a newer database', async () => {
   await assertPulls('team/only-there', '1', onlyThere);
   await done('verify', 'usstorage', '--digest');
   for (const blob of after.layers) assert.is(sha256(await readFile(fileOf('usstorage', blob))), blob);
+});
+
+test('an empty store in the place of a lost one, with its marker', async () => {
+  const image = await pushed(us, 'team/kept', '1', 'kept');
+  await stack.replicated();
+  await stack.kill('storage-proxy-us');
+  await rm(stack.storagePath('usstorage'), { recursive: true });
+  await mkdir(stack.storagePath('usstorage'));
+  const [row] = await stack.sql(
+    `select s.marker from locationstate s join imagestoragelocation l on l.id = s.location_id where l.name = 'usstorage'`,
+  );
+  await writeFile(join(stack.storagePath('usstorage'), '.entrepot-location'), `${row?.marker}\n`);
+  await stack.start('storage-proxy-us');
+  await assertPulls('team/kept', '1', image);
+  assert.is((await entrepot('verify', 'usstorage')).status, 1, 'all of it was missing');
+  await done('watch');
+  await done('verify', 'usstorage', '--digest');
+  for (const blob of [image.config, ...image.layers])
+    assert.is(sha256(await readFile(fileOf('usstorage', blob))), blob);
 });
 
 test.run();

@@ -168,7 +168,7 @@ test('removelocation: a refusal in the words of the service; with --force, what 
   const { status, stdout } = await ask(['removelocation', 'eustorage', '--force'], { input: 'n\n' });
   assert.is(status, 1);
   assert.ok(stdout.indexOf(`Would break demo/hello:1, unless ${DIGEST}`) < stdout.indexOf(WARNING), stdout);
-  assert.match(stdout, 'Would delete location eustorage, and may break 1 image');
+  assert.match(stdout, 'Would delete location eustorage, and may break the images above');
   assert.equal(
     script.requests.map(({ dryRun, confirm }) => [dryRun, confirm]),
     [[true, '']],

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import { z } from 'zod';
 import { withTables } from '../../docs/tables/configuration.js';
+import { localArguments } from '../../lib/config/engines/local.js';
+import { s3Drivers } from '../../lib/config/engines/s3.js';
 import { MEANINGFUL_KEYS } from '../../lib/config/keys.js';
 import { loadConfig } from '../../lib/config/load.js';
 import { suite } from '../support/suite.js';
@@ -21,6 +24,23 @@ test('every key that means something is in one of them', () => {
 test('a section without a place in the page is missed', () => {
   assert.throws(() => withTables(text.replaceAll('keys: Worker', 'Worker')), /no table for: Worker$/);
 });
+
+test('docs/engines.md has every argument of every driver, and no other', () => {
+  const engines = readFileSync(new URL('../../../docs/engines.md', import.meta.url), 'utf8');
+  const cells = [...engines.matchAll(/^\| (`[^|]*) \|/gm)].map(match => match[1] ?? '');
+  // In the first table these are the drivers themselves.
+  const named = cells.flatMap(cell => [...cell.matchAll(/`([a-z]\w+)`/g)].map(match => match[1]));
+  const known = [localArguments, ...Object.values(s3Drivers)].flatMap(argumentsOf);
+  assert.ok(known.length > 40);
+  assert.equal([...new Set(named)].toSorted(), [...new Set(known)].toSorted());
+});
+
+/** The keys of a driver's form. */
+function argumentsOf(form: z.ZodType): string[] {
+  const given = form instanceof z.ZodPipe ? form.in : form;
+  assert.instance(given, z.ZodObject);
+  return given instanceof z.ZodObject ? Object.keys(given.shape) : [];
+}
 
 test('the complete example loads for every process of both regions', () => {
   const example = /## A complete example.*?```yaml\n(.*?)```/s.exec(text)?.[1] ?? '';

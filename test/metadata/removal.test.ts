@@ -274,6 +274,28 @@ test('by force: the images that break are known, and a push of what is lost heal
   assert.equal(await queued(m, lost), ['apstorage']);
 });
 
+test('by force: what is lost is missing until the last image that needs it is deleted', async () => {
+  const repo = newRepository();
+  const lost = await pushed(m, repo, 'eustorage');
+  const images = [imageOf([lost, await pushed(m, repo, 'usstorage')]), imageOf([lost])] as const;
+  for (const image of images) await put(m, repo, image, 'v1');
+  await drained();
+  await removal.advance('eustorage', 'removing');
+  await deletePlacements('eustorage', true);
+  const missing = ['apstorage', 'usstorage'];
+  assert.equal(await queued(m, lost), missing);
+  assert.equal(await m.manifests.remove(repo, images[0].digest), []);
+  assert.equal(await queued(m, lost), missing, 'another image needs it');
+  assert.equal(await m.manifests.remove(repo, images[1].digest), []);
+  assert.equal(await queued(m, lost), []);
+  assert.is(await m.manifests.remove(repo, images[1].digest), undefined);
+  const counts = await m.db.query(
+    `select sum(c.missing)::int as missing from locationcount c join imagestoragelocation l on l.id = c.location_id
+      where l.name = 'usstorage'`,
+  );
+  assert.equal(counts, [{ missing: 0 }]);
+});
+
 /** Deletes by force, in a transaction that stays open until somebody waits for it; meanwhile `push` has begun. */
 async function whileDeletedByForce<T>(push: () => Promise<T>): Promise<T> {
   const client = await session(m);

@@ -4,10 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, chown, readdir, realpath } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { run } from './command.js';
+import { findCommand } from './needs.js';
 import { freePort } from './ports.js';
 import { atEnd } from './suite.js';
 import { temporaryFolder } from './tmp.js';
@@ -16,8 +17,6 @@ import { until } from './wait.js';
 export interface DebianPostgres {
   /** The URL of a database that is there; another one has another path. */
   readonly url: string;
-  /** Its version, for example 15. */
-  readonly major: number;
 }
 
 /** Debian keeps the server's programs of each version in a folder of its own. */
@@ -25,9 +24,7 @@ const VERSIONS = '/usr/lib/postgresql';
 
 /** Starts a server; it is ended at the end of the suite. It gives up durability for speed. */
 export async function startDebianPostgres(): Promise<DebianPostgres> {
-  const versions = (await readdir(VERSIONS)).map(Number).filter(Number.isInteger);
-  const major = Math.max(...versions);
-  const bin = join(VERSIONS, String(major), 'bin');
+  const bin = await programs();
   const folder = await temporaryFolder('debian-postgres');
   const data = join(folder, 'data');
   // PostgreSQL refuses to be run by root; the package has made a user for it.
@@ -63,7 +60,14 @@ export async function startDebianPostgres(): Promise<DebianPostgres> {
   const url = `postgresql://postgres@127.0.0.1:${port}/postgres`;
   if (!(await until(() => server.exitCode !== null || answers(url), 20_000)) || server.exitCode !== null)
     throw new Error(`PostgreSQL did not start:\n${log}`);
-  return { url, major };
+  return { url };
+}
+
+/** Where the server's programs are: on Debian not in the PATH, elsewhere beside pg_dump. */
+async function programs(): Promise<string> {
+  const versions = (await readdir(VERSIONS).catch(() => [])).map(Number).filter(Number.isInteger);
+  if (versions.length > 0) return join(VERSIONS, String(Math.max(...versions)), 'bin');
+  return dirname(await realpath(findCommand('pg_dump') ?? ''));
 }
 
 async function idsOf(user: string): Promise<{ uid: number; gid: number }> {

@@ -17,6 +17,9 @@ import { until } from './wait.js';
 
 export const PROXY_NEEDS = ['haproxy', 'nginx', 'openssl'];
 
+/** From where connections are passed on, by haproxy-tcp.cfg alone: another address of this machine. */
+export const PASSING_ON = '127.0.0.2';
+
 export type ProxySample = 'haproxy-http.cfg' | 'haproxy-tcp.cfg' | 'nginx.conf';
 
 export interface Proxy {
@@ -54,8 +57,10 @@ export async function startProxy(
     isNginx ? /worker_(connections|rlimit_nofile) \d+/ : /maxconn 10000/,
     isNginx ? 'worker_$1 1000' : 'maxconn 200',
   );
-  if (sample !== 'haproxy-tcp.cfg')
-    place(isNginx ? /listen 80/ : /bind :80/, `${isNginx ? 'listen' : 'bind'} 127.0.0.1:${plain}`);
+  // Gateways tell it from the other samples by its address.
+  if (sample === 'haproxy-tcp.cfg')
+    place(/default-server send-proxy-v2/, `default-server source ${PASSING_ON} send-proxy-v2`);
+  else place(isNginx ? /listen 80/ : /bind :80/, `${isNginx ? 'listen' : 'bind'} 127.0.0.1:${plain}`);
   if (sample === 'haproxy-http.cfg') place(/\/etc\/haproxy\/registry\.pem/, own.both);
   if (isNginx) {
     place(/\/etc\/nginx\/registry\.crt/, own.cert);

@@ -137,7 +137,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     async sql(text, values = []) {
       return (await sqlPool.query(text, values)).rows;
     },
-    async replicated(timeoutMs = 20_000) {
+    async replicated(timeoutMs = 40_000) {
       const deadline = Date.now() + timeoutMs;
       while (true) {
         const left = await stack.sql('select last_error from replication');

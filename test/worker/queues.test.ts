@@ -18,7 +18,7 @@ function target(slots: number | undefined, concurrency = 4) {
 function job(name: string): HeldJob {
   const plain: Job = {
     ...{ id: name, token: name, digest: digestOf(Buffer.from(name)), size: 1, target: 'ap', sources: ['us'] },
-    ...{ attempts: 1, checkpoint: undefined, traceId: undefined },
+    ...{ attempts: 1, checkpoint: undefined, traceId: undefined, cause: undefined },
   };
   return { ...plain, signal: new AbortController().signal };
 }

@@ -3,8 +3,10 @@ import pLimit from 'p-limit';
 import type { Locations } from '../../lib/locations/locations.js';
 import type { Replication } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
+import type { Span } from '../../lib/telemetry/span.js';
 import type { Crossings } from '../crossing/crossings.js';
 import { copyBatch, type Outcome } from './batch.js';
+import { BatchSpans, beginCopy } from './copy-spans.js';
 import { copyLarge, findDamaged, isOnlyInTarget } from './large.js';
 import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
@@ -43,13 +45,24 @@ export class Copies {
   /** Looks at many where they are: some at a time, and what became of all is recorded together. */
   async #standing(jobs: readonly HeldJob[]): Promise<void> {
     const limit = pLimit(LOOKED_AT_AT_ONCE);
-    await this.#options.outcomes.record(await Promise.all(jobs.map(job => limit(() => this.#copy(job)))));
+    const look = async (job: HeldJob) => {
+      const span = beginCopy(job);
+      try {
+        return await span.run(() => this.#copy(job, span));
+      } finally {
+        span.end();
+      }
+    };
+    await this.#options.outcomes.record(await Promise.all(jobs.map(job => limit(() => look(job)))));
   }
 
   async #batch(jobs: readonly HeldJob[]): Promise<void> {
     const { crossings, outcomes } = this.#options;
     const onTheWay = new Map(jobs.map(job => [job.digest, crossings.begin(job)]));
-    const results = await this.#copyBatch(jobs, (digest, bytes) => onTheWay.get(digest)?.publishWhole(bytes));
+    const spans = new BatchSpans(jobs);
+    const publish = (digest: Digest, bytes: Buffer) => onTheWay.get(digest)?.publishWhole(bytes);
+    const results = await spans.run(() => this.#copyBatch(jobs, publish));
+    spans.end(results);
     for (const { job, error } of results) {
       const crossing = onTheWay.get(job.digest);
       if (crossing) crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
@@ -72,10 +85,15 @@ export class Copies {
 
   /** Copies one blob, of any size, with checkpoints on the way. Rejects only if the outcome could not be recorded. */
   async one(job: HeldJob): Promise<void> {
-    await this.#options.outcomes.record([await this.#copy(job)]);
+    const span = beginCopy(job);
+    try {
+      await span.run(async () => this.#options.outcomes.record([await this.#copy(job, span)]));
+    } finally {
+      span.end();
+    }
   }
 
-  async #copy(job: HeldJob): Promise<Outcome> {
+  async #copy(job: HeldJob, span: Span): Promise<Outcome> {
     const { crossings, locations, replication, throttleOf } = this.#options;
     const target = locations.get(job.target);
     if (!target) return { job, error: notConfigured(job), damaged: [] };
@@ -86,6 +104,7 @@ export class Copies {
       () => undefined,
       failure => failure,
     );
+    if (error !== undefined) span.threw(error);
     crossings.settle(job, crossing, { kind: error === undefined ? 'stored' : 'failed' });
     return { job, error, damaged: await findDamaged(copy, error), readBytes: copy.readBytes };
   }

@@ -1,6 +1,7 @@
 /**
  * Queues the difference after where blobs must be has changed: for a new location, for one that is left out from now on,
- * for a namespace's own, or because replication is switched on again. The change itself left a row that says so; any worker goes on with it, a piece at a time.
+ * for a namespace's own, or because replication is switched on again. The change itself left a row that says so; any
+ * worker goes on with it, a piece at a time.
  */
 import type { Logger } from 'pino';
 import type { Requeue } from '../../lib/metadata/requeue.js';

@@ -88,6 +88,13 @@ export const GATEWAY_KEYS = {
     readBy: GATEWAY,
     meaning: 'the proxies in front, whose `X-Forwarded-For` is believed',
   }),
+  ENTREPOT_PROXY_PROTOCOL_FROM: key({
+    value: networks,
+    absent: [],
+    absentMeans: 'none',
+    readBy: GATEWAY,
+    meaning: 'the proxies that pass connections on, each with a header of the PROXY protocol',
+  }),
   ENTREPOT_ANONYMOUS_ACCESS: key({
     value: oneOf(['none', 'pull', 'push']),
     absent: undefined,

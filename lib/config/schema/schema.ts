@@ -7,6 +7,7 @@ import type { KeyGroup, KeySchema } from './key.js';
 import { LOCATION_KEYS } from './locations.js';
 import { COMMAND_KEYS, COMMON_KEYS, GRPC_KEYS, METRICS_KEYS, STORAGE_PROXY_KEYS, WORKER_KEYS } from './processes.js';
 import { REDIS_KEYS } from './redis.js';
+import { TRACING_KEYS } from './tracing.js';
 
 export const KEYS = {
   ...DATABASE_KEYS,
@@ -19,6 +20,7 @@ export const KEYS = {
   ...COMMAND_KEYS,
   ...COMMON_KEYS,
   ...METRICS_KEYS,
+  ...TRACING_KEYS,
 };
 
 /** A key that means something here. */
@@ -42,6 +44,7 @@ export const KEY_GROUPS: readonly KeyGroup[] = [
   { title: 'The `entrepot` command', keys: COMMAND_KEYS },
   { title: 'All processes', keys: COMMON_KEYS },
   { title: 'Metrics', keys: METRICS_KEYS },
+  { title: 'Traces', keys: TRACING_KEYS },
 ];
 
 /** What counts where the key is not given, in words (of Markdown). */

@@ -57,6 +57,15 @@ create or replace function require_rescued(p_blobs bigint[], p_since bigint) ret
                   where b.blob_id = r.storage_id and q.location_id = r.location_id)
 $$;
 
+-- A trace as the statements below have it: its id; if it is recorded, the same in the form of traceparent, with the span.
+create or replace function trace_id_of(p_trace text) returns text language sql immutable as $$
+  select case when p_trace like '00-%' then split_part(p_trace, '-', 2) else p_trace end
+$$;
+
+create or replace function trace_span_of(p_trace text) returns text language sql immutable as $$
+  select case when p_trace like '00-%' then split_part(p_trace, '-', 3) end
+$$;
+
 -- Queues every copy that is missing, or not verified, of these blobs, which a repository now has. p_replicate false:
 -- replication is switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
 create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
@@ -67,8 +76,8 @@ begin
     return;
   end if;
   perform hold_requirements(false);
-  insert into replication (storage_id, location_id, trace_id)
-  select b.id, q.location_id, p_trace
+  insert into replication (storage_id, location_id, trace_id, trace_span)
+  select b.id, q.location_id, trace_id_of(p_trace), trace_span_of(p_trace)
     from unnest(p_blobs) b (id)
     cross join (select location_id from requirement
                  where user_id = (select namespace_user_id from repository where id = p_repository)) q

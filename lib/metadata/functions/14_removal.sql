@@ -205,6 +205,36 @@ begin
      and not exists (select from manifestblob mb where mb.blob_id = s.id);
 end $$;
 
+-- Deletes a manifest, and with it the tags that point to it; what refers to it stays. `indexes`: the first p_named of the
+-- indexes that still list it; null if there was no such manifest. What a removal by force has lost is forgotten when nobody
+-- refers to it any more: until then it is missing where it is required, and nobody can bring it.
+create or replace function remove_manifest(
+  p_namespace text, p_repository text, p_digest text, p_named integer, out indexes text[]
+) language plpgsql as $$
+declare
+  gone bigint;
+  lost bigint[];
+begin
+  select m.id into gone from manifest m join repository r on r.id = m.repository_id
+    join "user" u on u.id = r.namespace_user_id
+   where u.username = p_namespace and r.name = p_repository and m.digest = p_digest for update of m;
+  if not found then
+    return;
+  end if;
+  indexes := array(select i.digest from manifestchild c join manifest i on i.id = c.manifest_id
+                    where c.child_manifest_id = gone and i.id <> gone order by i.digest limit p_named);
+  lost := array(select mb.blob_id from manifestblob mb
+                 where mb.manifest_id = gone
+                   and not exists (select from imagestorageplacement p where p.storage_id = mb.blob_id));
+  delete from manifest where id = gone;
+  if cardinality(lost) > 0 then
+    -- Against those that begin to refer to them.
+    perform from imagestorage where id = any (lost) order by content_checksum for update;
+    perform forget_blobs(array(
+      select b from unnest(lost) b where not exists (select from blobnamespace n where n.blob_id = b)));
+  end if;
+end $$;
+
 -- Deletes a location that is empty, and keeps its name as removed. `outcome`: `deleted`; `not empty`, since something was
 -- recorded there at the last moment; `in use`, since the removal was given up; or `obstacles`, which are answered.
 create or replace function finish_removal(

@@ -4,6 +4,7 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { fromTemporaryCredentials, fromTokenFile } from '@aws-sdk/credential-providers';
 import type { Credentials, S3Settings } from '../../../lib/config/engines/s3.js';
 import { NoCredentials } from './errors.js';
+import { traceCommands } from './traced-commands.js';
 
 /**
  * To connect takes one round trip, with TLS three; a store in the same region is milliseconds away. Who does not
@@ -54,6 +55,7 @@ export function makeClient(settings: S3Settings): S3Client {
     logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
   });
   addContentMd5(client);
+  traceCommands(client);
   return client;
 }
 
