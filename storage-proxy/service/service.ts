@@ -38,12 +38,12 @@ export const CONCURRENCY = 16;
 const WAIT_MS = 5_000;
 
 /**
- * The memory budget. A read holds two pieces and a copy of a frame, 128 KiB each; an append two gathered writes of
- * 512 KiB, and beside them two messages and a window that its caller has sent while the disk is slower, also while it waits
- * for its turn: 8 MiB as long as few upload, 1 MiB for 64 (lib/rpc/window.ts; seen: 64 appends that do not move are sent 96
- * MiB); a batch 4 MiB and what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are about
- * 100 + 70 + 130 + 50 MiB while the disk keeps up, and 100 more while it does not. Seen: 200 paused readers cost 160 MiB, of
- * which V8 would give back a third if it had to.
+ * The memory budget. A read holds two pieces and a copy of a frame, 128 KiB each; an append two gathered writes of 512 KiB,
+ * and beside them what its caller has sent while the disk is slower, also while it waits for its turn: a window and some
+ * messages, 8 + 4 MiB as long as few upload, 1 + 1 MiB of most of 64 (lib/rpc/window.ts; seen: 64 that do not move are sent
+ * 176 MiB); a batch 4 MiB and what is made of them, also while it waits for its turn; a commit a few pieces. Full gates are
+ * about 100 + 70 + 130 + 50 MiB while the disk keeps up. Seen: 200 paused readers cost 160 MiB, of which V8 would give back a
+ * third if it had to.
  */
 function makeGates() {
   return {
