@@ -261,7 +261,7 @@ test('all certificates are replaced while a push runs: it ends well, and new con
   await replicated();
   for (const [name, { log, isRunning }] of parts) {
     assert.ok(isRunning(), name);
-    assert.match(log(), 'the certificates were replaced', name);
+    await soon(name, async () => assert.match(log(), 'the certificates were replaced'), 15_000);
     assert.not.match(log(), /cannot be used/, name);
   }
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
