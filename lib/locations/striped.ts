@@ -35,7 +35,14 @@ const STRIPES_AT_FIRST = 4;
  * comes next would wait for those behind it.
  */
 const SPARE_MS = 100;
+
+/**
+ * How fast they come in is looked at so often, over the last two such times, and the best of the last two seconds counts.
+ * Bytes come in bursts, and after each time that too little was asked for there is a lull: who takes a lull for what the
+ * link carries asks for too little again.
+ */
 const RATE_EVERY_MS = 100;
+const RATES_KEPT = 20;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
 const FREE_STRIPES = 8;
@@ -48,6 +55,9 @@ const FREE_STRIPES = 8;
 const LATE_MS = 250;
 const LATE_TIMES = 3;
 const LATE_BEHIND = 4;
+
+/** Once no more may be read ahead, everything stands still for the stripe that comes next: it is asked for again sooner. */
+const LATE_TIMES_FULL = 1.5;
 
 /** If no checkpoint comes for so long, reading goes on without: the store makes larger steps, or the database is away. */
 const UNKEPT_MS = 1_000;
@@ -95,6 +105,10 @@ export class StripedRead {
   #roundTripMs = Number.POSITIVE_INFINITY;
   #rateSince = performance.now();
   #rateBytes = 0;
+  /** What came in at the last look, and in how many milliseconds. */
+  #lastLook = { bytes: 0, ms: 0 };
+  /** In bytes per millisecond, the newest last. */
+  readonly #rates: number[] = [];
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -183,7 +197,13 @@ export class StripedRead {
 
   #isLate(stripe: Stripe): boolean {
     if (isComplete(stripe) || this.#stripes.filter(isComplete).length < LATE_BEHIND) return false;
-    return performance.now() - stripe.askedAt >= Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
+    const times = this.#isFull() ? LATE_TIMES_FULL : LATE_TIMES;
+    return performance.now() - stripe.askedAt >= Math.max(LATE_MS, times * this.#usualMs);
+  }
+
+  /** Whether no more may be read ahead. */
+  #isFull(): boolean {
+    return Math.min(this.#request.size, this.#next + STRIPE_BYTES) > this.#kept + READ_AHEAD_BYTES;
   }
 
   /** Asks for as much as may be on its way. */
@@ -191,7 +211,7 @@ export class StripedRead {
     const { size, budget } = this.#request;
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
-      if (end > this.#kept + READ_AHEAD_BYTES) return;
+      if (this.#isFull()) return;
       if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= this.#inFlight) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
       if (budgeted && !budget.take()) return;
@@ -258,7 +278,10 @@ export class StripedRead {
     this.#rateBytes += bytes;
     const elapsed = performance.now() - this.#rateSince;
     if (elapsed < RATE_EVERY_MS) return;
-    const wanted = (this.#rateBytes / elapsed) * (2 * this.#roundTripMs + SPARE_MS);
+    const { bytes: before, ms } = this.#lastLook;
+    this.#lastLook = { bytes: this.#rateBytes, ms: elapsed };
+    if (this.#rates.push((before + this.#rateBytes) / (ms + elapsed)) > RATES_KEPT) this.#rates.shift();
+    const wanted = Math.max(...this.#rates) * (2 * this.#roundTripMs + SPARE_MS);
     this.#inFlight = Math.max(STRIPES_AT_FIRST, Math.min(STRIPES_IN_FLIGHT, Math.ceil(wanted / STRIPE_BYTES)));
     this.#rateSince += elapsed;
     this.#rateBytes = 0;
