@@ -4,6 +4,7 @@
  * A sender keeps what is on its way in its kernel's buffer, and that is bounded (4 MiB by default on Linux): one
  * connection carries 244 Mbit/s over 80 ms, however wide its window. After a lost packet only that connection slows down.
  */
+import { connectivityState } from '@grpc/grpc-js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
 import { bulkChannelOptions, FAR_WINDOW } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
@@ -11,17 +12,39 @@ import type { Renewed } from '../rpc/renewed.js';
 import type { Security } from '../rpc/security.js';
 
 /**
- * Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's buffer; where one packet
- * of a thousand is lost, 8 reach 600 and 16 reach 689 Mbit/s.
+ * How many are opened as soon as one is needed, side by side: each begins slowly, and takes half a second over 80 ms
+ * until it carries its share. Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its
+ * sender's buffer. More than that only take from each other, and some get far less than others.
  */
+const LANES_AT_FIRST = 8;
+
+/** As many as there may be, where one connection after the other is slowed down by lost packets. */
 const LANES = 16;
+
+/** A connection has its next call while the one before ends; another one is opened only if all have that many. */
+const CALLS_EACH = 3;
+
+/** More than that wait for each other, and are made only if every other connection has as many. */
+const MOST_CALLS_EACH = 4;
+
+/** How much a call's time counts in the average of its connection. */
+const NEWEST = 0.3;
+
+/**
+ * What an average shrinks by with every call on any connection: one that was slow, and is therefore not chosen, is tried
+ * again after some hundred.
+ */
+const FORGIVEN = 0.999;
 
 /** A connection that nobody uses is closed: each costs a keepalive a second on both sides. */
 const IDLE_MS = 60_000;
 
 interface Lane {
   readonly connection: Renewed<StorageClient>;
+  /** Calls on it. */
   busy: number;
+  /** How long a call takes: a moving average, in milliseconds; 0 if it is not known. */
+  usualMs: number;
 }
 
 export class Lanes {
@@ -35,13 +58,14 @@ export class Lanes {
     this.#security = security;
   }
 
-  /** The connection that is least used now; call `done`, once, when the call is over. */
+  /** The connection on which a call will be over soonest; call `done`, once, when it is. */
   take(): { stub: StorageClient; done: () => void } {
-    const lane = this.#leastBusy();
-    lane.busy++;
+    const lane = this.#soonest();
+    const began = performance.now();
+    const share = ++lane.busy;
     let taken = true;
     const done = () => {
-      if (taken) lane.busy--;
+      if (taken) this.#over(lane, (performance.now() - began) / share);
       taken = false;
     };
     return { stub: lane.connection.client, done };
@@ -51,22 +75,43 @@ export class Lanes {
     for (const { connection } of this.#lanes.splice(0)) connection.close();
   }
 
-  /** Of those that are equally busy they take turns: one that is broken is then not chosen again and again. */
-  #leastBusy(): Lane {
-    const start = this.#turn++ % LANES;
+  #over(lane: Lane, tookMs: number): void {
+    lane.busy--;
+    for (const each of this.#lanes) each.usualMs *= FORGIVEN;
+    lane.usualMs = lane.usualMs === 0 ? tookMs : (1 - NEWEST) * lane.usualMs + NEWEST * tookMs;
+  }
+
+  /**
+   * Where calls take long, as on a connection that lost packets and has not found its speed again, fewer are made. Of
+   * connections that are equal they take turns: one that is broken is then not chosen again and again. One that is not
+   * connected yet, or no more, is chosen only if none is.
+   */
+  #soonest(): Lane {
+    while (this.#lanes.length < LANES_AT_FIRST) this.#open();
+    const start = this.#turn++ % this.#lanes.length;
     const inTurn = [...this.#lanes.slice(start), ...this.#lanes.slice(0, start)];
-    const found = inTurn.reduce<Lane | undefined>(
-      (best, lane) => (best && best.busy <= lane.busy ? best : lane),
-      undefined,
-    );
-    return found && (found.busy === 0 || this.#lanes.length === LANES) ? found : this.#open();
+    const connected = inTurn.filter(isConnected);
+    const usable = connected.length > 0 ? connected : inTurn;
+    const free = usable.filter(({ busy }) => busy < MOST_CALLS_EACH);
+    const choice = free.length > 0 ? free : usable;
+    const known = choice.filter(({ usualMs }) => usualMs > 0);
+    const usualMs = known.reduce((sum, lane) => sum + lane.usualMs, 0) / Math.max(1, known.length);
+    const expectedMs = (lane: Lane) => (lane.busy + 1) * (lane.usualMs || usualMs || 1);
+    const found = choice.reduce((best, lane) => (expectedMs(best) <= expectedMs(lane) ? best : lane));
+    if (usable.every(({ busy }) => busy >= CALLS_EACH) && this.#lanes.length < LANES) this.#open();
+    return found;
   }
 
   #open(): Lane {
     const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
     const connection = this.#security.renewed(StorageStub, this.#address, 'storage-proxy', options);
-    const lane = { connection, busy: 0 };
+    const lane = { connection, busy: 0, usualMs: 0 };
     this.#lanes.push(lane);
     return lane;
   }
+}
+
+/** Whether a call can go out at once. One that is not connected begins to connect. */
+function isConnected({ connection }: Lane): boolean {
+  return connection.client.getChannel().getConnectivityState(true) === connectivityState.READY;
 }

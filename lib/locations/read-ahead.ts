@@ -45,6 +45,11 @@ export class ReadAhead {
     if (this.#readers > 0 && this.#spare.length < SPARE_BUFFERS) this.#spare.push(buffer);
   }
 
+  /** How many reads are under way. */
+  get readers(): number {
+    return this.#readers;
+  }
+
   /** A read begins; `closed` when it is over. With the last one the spare buffers go. */
   opened(): void {
     this.#readers++;

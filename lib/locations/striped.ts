@@ -19,30 +19,26 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
 
-/**
- * Stripes that are not complete: more than there are connections (lanes.ts), so that the round trip between the end of one
- * and the beginning of the next passes while another comes in. Together 24 MiB: 1 Gbit/s has 10 MB on the way at 80 ms.
- * This is the most; how many it is depends on what the link carries.
- */
-const STRIPES_IN_FLIGHT = 24;
+/** Stripes that are on their way, of all copies together: two for each connection, so that it never waits for the next. */
+const STRIPES = 16;
 
-/** As many at first; near sources need no more, since there one connection is as fast as the machine. */
-const STRIPES_AT_FIRST = 4;
+/** Those of one copy at the least, however many there are. */
+const LEAST_STRIPES = 4;
 
-/**
- * As much is asked for as comes in while a request goes there and back twice, and a bit: that grows threefold a round trip
- * until the link, the source or the reader is full. More would only queue up somewhere on the way, and the stripe that
- * comes next would wait for those behind it.
- */
-const SPARE_MS = 100;
+/** As many at the most: half of what may be read ahead. The others are complete, and wait for one that is late. */
+const MOST_STRIPES = 28;
 
 /**
- * How fast they come in is looked at so often, over the last two such times, and the best of the last two seconds counts.
- * Bytes come in bursts, and after each time that too little was asked for there is a lull: who takes a lull for what the
- * link carries asks for too little again.
+ * What tells how many is how long a stripe's first bytes wait for what was asked for before, beyond the shortest time that
+ * any took. Below the first of these, some connection has nothing to do between two stripes, and more are asked for; above
+ * the second they queue up somewhere on the way, and use up what may be read ahead. In milliseconds.
  */
-const RATE_EVERY_MS = 100;
-const RATES_KEPT = 20;
+const SHORT_WAIT_MS = 20;
+const LONG_WAIT_MS = 45;
+
+/** How much one stripe changes it, and how much one counts in the moving averages. */
+const STEP = 0.25;
+const NEWEST = 0.1;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
 const FREE_STRIPES = 8;
@@ -50,14 +46,14 @@ const FREE_STRIPES = 8;
 /**
  * A stripe that takes so long, and so many times as long as others do, while so many behind it are complete, is asked for
  * a second time elsewhere: what may be read ahead lasts for 400 ms at 1 Gbit/s, and then everything would stand still for
- * one slow connection. Where all are slow, because the link is, asking again would only crowd it.
+ * one slow connection. Where all are slow, because the link is, asking again would only crowd it; so it is done for no
+ * more than so many at a time.
  */
-const LATE_MS = 250;
-const LATE_TIMES = 3;
+const LATE_MS = 200;
+const LATE_TIMES = 1.6;
 const LATE_BEHIND = 4;
-
-/** Once no more may be read ahead, everything stands still for the stripe that comes next: it is asked for again sooner. */
-const LATE_TIMES_FULL = 1.5;
+const MOST_AGAIN = 3;
+const LOOK_FOR_LATE_MS = 100;
 
 /** If no checkpoint comes for so long, reading goes on without: the store makes larger steps, or the database is away. */
 const UNKEPT_MS = 1_000;
@@ -100,15 +96,11 @@ export class StripedRead {
   #readBytes = 0;
   /** How long a stripe takes, from the asking to its last byte: a moving average, in milliseconds. */
   #usualMs = 0;
-  #inFlight = STRIPES_AT_FIRST;
-  /** The shortest time that a stripe's first byte took, in milliseconds. */
-  #roundTripMs = Number.POSITIVE_INFINITY;
-  #rateSince = performance.now();
-  #rateBytes = 0;
-  /** What came in at the last look, and in how many milliseconds. */
-  #lastLook = { bytes: 0, ms: 0 };
-  /** In bytes per millisecond, the newest last. */
-  readonly #rates: number[] = [];
+  /** How long a stripe's first bytes take, in milliseconds: a moving average, and the shortest. */
+  #firstBytesMs = 0;
+  #shortestMs = Number.POSITIVE_INFINITY;
+  /** Stripes that are on their way beyond those that there always are. */
+  #more = 0;
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -177,7 +169,6 @@ export class StripedRead {
 
   /** The next piece of the stripe that is handed out; undefined at its end. */
   async #pieceOf(stripe: Stripe): Promise<Buffer | undefined> {
-    let askedAgain = false;
     while (!this.#closed) {
       if (stripe.given < stripe.at) {
         const piece = stripe.data.subarray(stripe.given - stripe.start, stripe.at - stripe.start);
@@ -186,19 +177,22 @@ export class StripedRead {
       }
       if (isComplete(stripe)) return undefined;
       if (stripe.failure) throw stripe.failure.error;
-      await this.#changed(LATE_MS);
-      if (!askedAgain && this.#isLate(stripe)) {
-        askedAgain = true;
-        void this.#read(stripe);
-      }
+      this.#askAgain();
+      await this.#changed(LOOK_FOR_LATE_MS);
     }
     throw fail.cancelled();
   }
 
-  #isLate(stripe: Stripe): boolean {
-    if (isComplete(stripe) || this.#stripes.filter(isComplete).length < LATE_BEHIND) return false;
-    const times = this.#isFull() ? LATE_TIMES_FULL : LATE_TIMES;
-    return performance.now() - stripe.askedAt >= Math.max(LATE_MS, times * this.#usualMs);
+  /** Asks again for what is late. */
+  #askAgain(): void {
+    const lateSince = performance.now() - Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
+    let again = this.#stripes.filter(({ readers }) => readers > 1).length;
+    let behind = this.#next === this.#request.size ? LATE_BEHIND : 0;
+    for (const stripe of this.#stripes.toReversed()) {
+      if (isComplete(stripe)) behind++;
+      else if (stripe.readers === 1 && stripe.askedAt < lateSince && behind >= LATE_BEHIND && again++ < MOST_AGAIN)
+        void this.#read(stripe);
+    }
   }
 
   /** Whether no more may be read ahead. */
@@ -212,7 +206,7 @@ export class StripedRead {
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
       if (this.#isFull()) return;
-      if (this.#stripes.reduce((count, each) => count + (isComplete(each) ? 0 : 1), 0) >= this.#inFlight) return;
+      if (this.#incomplete() >= this.#wanted()) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
       if (budgeted && !budget.take()) return;
       const stripe = {
@@ -244,10 +238,9 @@ export class StripedRead {
         range: { offset: at, length: stripe.end - at },
         context: { ...this.#request.context, signal: stripe.stop.signal, striped: true },
       });
-      this.#roundTripMs = Math.min(this.#roundTripMs, performance.now() - asked);
+      this.#gauge(performance.now() - asked);
       for await (const piece of bytes) {
         this.#readBytes += piece.length;
-        this.#gauge(piece.length);
         const known = stripe.at - at;
         at += piece.length;
         // What comes after its end belongs to nobody: by now its memory may be another one's.
@@ -267,25 +260,35 @@ export class StripedRead {
 
   #completed(stripe: Stripe): void {
     const tookMs = performance.now() - stripe.askedAt;
-    this.#usualMs = this.#usualMs === 0 ? tookMs : 0.9 * this.#usualMs + 0.1 * tookMs;
+    this.#usualMs = average(this.#usualMs, tookMs);
     // A call that has brought its last byte ends by itself; to cancel it would cost both sides more than all of its bytes.
     if (stripe.readers > 1) stripe.stop.abort();
     this.#ask();
   }
 
-  /** Bytes have come in: now and then, how many stripes should be on their way is told from how fast they do. */
-  #gauge(bytes: number): void {
-    this.#rateBytes += bytes;
-    const elapsed = performance.now() - this.#rateSince;
-    if (elapsed < RATE_EVERY_MS) return;
-    const { bytes: before, ms } = this.#lastLook;
-    this.#lastLook = { bytes: this.#rateBytes, ms: elapsed };
-    if (this.#rates.push((before + this.#rateBytes) / (ms + elapsed)) > RATES_KEPT) this.#rates.shift();
-    const wanted = Math.max(...this.#rates) * (2 * this.#roundTripMs + SPARE_MS);
-    this.#inFlight = Math.max(STRIPES_AT_FIRST, Math.min(STRIPES_IN_FLIGHT, Math.ceil(wanted / STRIPE_BYTES)));
-    this.#rateSince += elapsed;
-    this.#rateBytes = 0;
+  /** A stripe's first bytes have come, after so many milliseconds: adapts how many are on their way. */
+  #gauge(tookMs: number): void {
+    this.#firstBytesMs = average(this.#firstBytesMs, tookMs);
+    this.#shortestMs = Math.min(this.#shortestMs, tookMs);
+    const waitMs = this.#firstBytesMs - this.#shortestMs;
+    if (waitMs > LONG_WAIT_MS) this.#more = Math.max(0, this.#more - STEP);
+    // What was not asked for, since the reader is slow, tells nothing of the link.
+    else if (waitMs < SHORT_WAIT_MS && this.#incomplete() >= this.#wanted())
+      this.#more = Math.min(MOST_STRIPES - this.#least(), this.#more + STEP);
     this.#ask();
+  }
+
+  #least(): number {
+    return Math.max(LEAST_STRIPES, Math.floor(STRIPES / this.#request.budget.readers));
+  }
+
+  /** How many stripes should be on their way. */
+  #wanted(): number {
+    return Math.floor(this.#least() + this.#more);
+  }
+
+  #incomplete(): number {
+    return this.#stripes.reduce((count, stripe) => count + (isComplete(stripe) ? 0 : 1), 0);
   }
 
   #drop(stripe: Stripe): void {
@@ -307,4 +310,8 @@ export class StripedRead {
 
 function isComplete(stripe: Stripe): boolean {
   return stripe.at === stripe.end;
+}
+
+function average(before: number, newest: number): number {
+  return before === 0 ? newest : (1 - NEWEST) * before + NEWEST * newest;
 }

@@ -219,11 +219,17 @@ export class Replication {
     return new Set(rows.map(row => asText(row, 'id')));
   }
 
-  /** Keeps how far a large copy has got, and renews its claim. False if the claim is lost. */
-  async checkpoint(lease: Lease, at: { offset: number; session: Buffer }): Promise<boolean> {
+  /**
+   * Keeps how far a large copy has got, and renews its claim. False if the claim is lost. One that is further on record
+   * stays, since several may be on their way at a time; but `anew` counts in any case, as the first of an upload does.
+   */
+  async checkpoint(lease: Lease, at: { offset: number; session: Buffer }, anew = true): Promise<boolean> {
     const rows = await this.#db.query(
-      `update replication set session = $3, bytes_done = $4, ${LEASE} where id = $1 and lease_token = $2 returning id`,
-      [lease.id, lease.token, at.session, at.offset],
+      `update replication
+          set session = case when $5 or bytes_done <= $4 then $3 else session end,
+              bytes_done = case when $5 then $4 else greatest(bytes_done, $4) end, ${LEASE}
+        where id = $1 and lease_token = $2 returning id`,
+      [lease.id, lease.token, at.session, at.offset, anew],
     );
     return rows.length > 0;
   }

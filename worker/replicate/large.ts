@@ -69,7 +69,7 @@ async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
       return read.bytes();
     };
     const keeper = new CheckpointKeeper(
-      checkpoint => replication.checkpoint(job, checkpoint),
+      (checkpoint, first) => replication.checkpoint(job, checkpoint, first),
       offset => {
         for (const read of reads) read.kept(offset);
       },

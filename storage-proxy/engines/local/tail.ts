@@ -18,6 +18,12 @@ import type { Segment } from './session.js';
 const WRITE_BYTES = 512 * 1024;
 const WRITE_PIECES = 64;
 
+/**
+ * Bytes that are not on disk yet are sent there once there are so many, while others come in: a kernel keeps gigabytes
+ * back, and whoever commits a large blob would wait for all of them at its end.
+ */
+const SYNC_BYTES = 32 * 1024 * 1024;
+
 /** What is needed to go on after a tail was closed: the upload's segments, and the hash over exactly their bytes. */
 export interface TailState {
   readonly segments: readonly Segment[];
@@ -39,6 +45,9 @@ export class Tail {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #writing: Promise<void> = Promise.resolve();
+  /** Bytes that were on their way to the disk, or there, when it was last told to take them. */
+  #synced: number;
+  #syncing: Promise<void> | undefined;
   #failure: unknown;
 
   private constructor(folder: string, name: string, handle: FileHandle, length: number, state: TailState) {
@@ -49,6 +58,7 @@ export class Tail {
     this.#hash = state.hash;
     this.#length = length;
     this.#kept = length;
+    this.#synced = length;
     this.#keptHash = state.hash?.copy();
   }
 
@@ -115,6 +125,8 @@ export class Tail {
   /** Has the bytes up to the last checkpoint, also none, on disk, and closes the file. If this fails they are lost. */
   async seal(): Promise<void> {
     try {
+      await this.#syncing;
+      await this.#written();
       await guarded(() => this.#handle.sync());
     } finally {
       await this.#handle.close();
@@ -125,6 +137,7 @@ export class Tail {
   async close(): Promise<TailState | undefined> {
     try {
       await this.#writing;
+      await this.#syncing;
       if (this.#kept === 0) await unlink(this.path);
       else if (this.#length !== this.#kept) await this.#handle.truncate(this.#kept);
       return this.#kept === 0 ? undefined : { segments: this.#segments(), hash: this.#keptHash };
@@ -149,6 +162,7 @@ export class Tail {
   /** Starts writing what was gathered, once the write before it is done. */
   async #flush(): Promise<void> {
     await this.#written();
+    this.#startSync();
     if (this.#gatheredBytes === 0) return;
     const pieces = this.#gathered;
     const at = this.#length;
@@ -158,6 +172,20 @@ export class Tail {
     this.#writing = writeAll(this.#handle, pieces, at).catch(error => {
       this.#failure = error;
     });
+  }
+
+  /** Has what was written taken to the disk, in the background. The kernel tells of a failure once, so it is kept. */
+  #startSync(): void {
+    if (this.#syncing || this.#length - this.#synced < SYNC_BYTES) return;
+    this.#synced = this.#length;
+    this.#syncing = this.#handle
+      .datasync()
+      .catch(error => {
+        this.#failure = error;
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
   }
 
   async #written(): Promise<void> {

@@ -14,7 +14,7 @@ import { MAX_SEGMENTS, readSession, sameSegments, sizeOf, type Upload, writeSess
 import { Tail, type TailState } from './tail.js';
 
 /** How much of an upload a crash of its writer may cost. */
-const CHECKPOINT_BYTES = 8 * 1024 * 1024;
+const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 
 /** How many uploads this process remembers the hash of; the others are hashed again when they are committed. */
 const REMEMBERED_UPLOADS = 4096;
