@@ -1,4 +1,4 @@
-/** The client side of unary calls, and what every call carries: a deadline, a cancellation and the request's trace id. */
+/** The client side of unary calls, and what every call carries: a deadline, a cancellation, its priority and the request's trace id. */
 import { type CallOptions, type ClientUnaryCall, Metadata, type requestCallback } from '@grpc/grpc-js';
 import { formatTraceParent, parseTraceParent, type TraceParent, unrecorded } from '../telemetry/trace-id.js';
 import { callMade, cancelCall } from './cancel.js';
@@ -63,11 +63,21 @@ export function callUnary<Request, Response>(
 const TRACEPARENT = 'traceparent';
 
 /**
- * The metadata of a call: the trace id, in the form of W3C Trace Context. Where the trace is recorded, its span takes the
- * place of this (traced-calls.ts).
+ * Asks the server to let the streams of a connection take turns (RFC 9218: the usual urgency, incremental). Otherwise
+ * Node.js 22 and 24, whose nghttp2 (since 1.65) goes by that RFC alone, send all that the window of the oldest stream takes
+ * before anything of the next one: a hundred reads over one connection began five times as late as upon Node.js 20, with
+ * four times the memory at the reader, and, on a crowded machine, so late that keepalive gave the connection up. A server upon
+ * Node.js 20 ignores it, as its streams take turns anyway.
+ */
+const TAKE_TURNS = ['priority', 'u=3, i'] as const;
+
+/**
+ * The metadata of a call: that it takes turns with others, and the trace id, in the form of W3C Trace Context. Where the
+ * trace is recorded, its span takes the place of this id (traced-calls.ts).
  */
 export function callMetadata(context: CallContext): Metadata {
   const metadata = new Metadata();
+  metadata.set(...TAKE_TURNS);
   if (context.traceId) setTraceParent(metadata, unrecorded(context.traceId));
   if (context.token) metadata.set('authorization', `Bearer ${context.token}`);
   return metadata;

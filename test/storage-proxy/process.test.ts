@@ -6,6 +6,7 @@ import { loadSync } from '@grpc/proto-loader';
 import * as assert from 'uvu/assert';
 import type { RemoteStore } from '../../lib/locations/store.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
+import { callMetadata } from '../../lib/rpc/call.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { checkHealth } from '../../lib/rpc/health.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
@@ -112,9 +113,11 @@ test('readers that pause cost little memory, each', async () => {
   const { stub, store } = connect(proxy);
   const digest = await put(store, pattern(30 * MIB, 1));
   const before = await memoryOf(proxy.pid);
-  const readers = Array.from({ length: 100 }, () => readMessages(stub.readBlob({ digest })));
+  const readers = Array.from({ length: 100 }, () => readMessages(stub.readBlob({ digest }, callMetadata({}))));
   // On connections of their own: on one, its window would bound them all.
-  const others = Array.from({ length: 100 }, () => readMessages(connect(proxy).stub.readBlob({ digest })));
+  const others = Array.from({ length: 100 }, () =>
+    readMessages(connect(proxy).stub.readBlob({ digest }, callMetadata({}))),
+  );
   for (const group of [readers, others]) {
     await Promise.all(group.map(reader => reader.next()));
     await soon('all are open', async () => assert.ok((await openFilesOf(proxy.pid, folder)).length >= 100));
