@@ -23,7 +23,7 @@ const help = `Usage: npm run bench:wan -- [options]
   --delay MS       one way (default 40)
   --loss PERCENT   one or more, separated by commas (default 0,0.1)
   --rate MBIT      each direction (default 1000)
-  --congestion X   the congestion control; the kernel's own choice if absent
+  --congestion X   the congestion control, one of net.ipv4.tcp_allowed_congestion_control; the kernel's own if absent
   --rounds N       how often each is measured (default 1)
   --at-a-time N    copies at a time (default 8)
   --only TEXT      only the loads whose name contains this
