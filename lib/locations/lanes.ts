@@ -21,8 +21,8 @@ const LANES_AT_FIRST = 8;
 /** As many as there may be, where one connection after the other is slowed down by lost packets. */
 const LANES = 16;
 
-/** A connection has its next call while the one before ends; another one is opened only if all have that many. */
-const CALLS_EACH = 3;
+/** A connection has its next call while the one before ends: of as many connections as that takes, the fastest are used. */
+const CALLS_EACH = 2;
 
 /** More than that wait for each other, and are made only if every other connection has as many. */
 const MOST_CALLS_EACH = 4;
@@ -87,19 +87,22 @@ export class Lanes {
    * connected yet, or no more, is chosen only if none is.
    */
   #soonest(): Lane {
-    while (this.#lanes.length < LANES_AT_FIRST) this.#open();
+    const busy = this.#lanes.reduce((sum, lane) => sum + lane.busy, 0);
+    const needed = Math.max(LANES_AT_FIRST, Math.min(LANES, Math.ceil((busy + 1) / CALLS_EACH)));
+    while (this.#lanes.length < needed) this.#open();
     const start = this.#turn++ % this.#lanes.length;
     const inTurn = [...this.#lanes.slice(start), ...this.#lanes.slice(0, start)];
     const connected = inTurn.filter(isConnected);
     const usable = connected.length > 0 ? connected : inTurn;
-    const free = usable.filter(({ busy }) => busy < MOST_CALLS_EACH);
-    const choice = free.length > 0 ? free : usable;
-    const known = choice.filter(({ usualMs }) => usualMs > 0);
-    const usualMs = known.reduce((sum, lane) => sum + lane.usualMs, 0) / Math.max(1, known.length);
-    const expectedMs = (lane: Lane) => (lane.busy + 1) * (lane.usualMs || usualMs || 1);
-    const found = choice.reduce((best, lane) => (expectedMs(best) <= expectedMs(lane) ? best : lane));
-    if (usable.every(({ busy }) => busy >= CALLS_EACH) && this.#lanes.length < LANES) this.#open();
-    return found;
+    const known = usable.filter(({ usualMs }) => usualMs > 0);
+    const averageMs = known.reduce((sum, { usualMs }) => sum + usualMs, 0) / Math.max(1, known.length);
+    const callMs = (lane: Lane) => lane.usualMs || averageMs || 1;
+    const fastest = usable.toSorted((a, b) => callMs(a) - callMs(b)).slice(0, needed);
+    const free = fastest.filter(lane => lane.busy < MOST_CALLS_EACH);
+    const expectedMs = (lane: Lane) => (lane.busy + 1) * callMs(lane);
+    return (free.length > 0 ? free : fastest).reduce((best, lane) =>
+      expectedMs(best) <= expectedMs(lane) ? best : lane,
+    );
   }
 
   #open(): Lane {

@@ -12,6 +12,7 @@
 import { fail } from '../rpc/errors.js';
 import { type ReadRequest, readBlob } from './read.js';
 import { type ReadAhead, STRIPE_BYTES } from './read-ahead.js';
+import { Width } from './width.js';
 
 /** The unit of going on after a crash: no more than eight of these cross twice. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
@@ -19,25 +20,10 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
 
-/** Stripes that are on their way, of all copies together: two for each connection, so that it never waits for the next. */
-const STRIPES = 16;
-
-/** Those of one copy at the least, however many there are. */
+/** Copies that go on side by side share what is on its way (width.ts); so many stripes of each at the least. */
 const LEAST_STRIPES = 4;
 
-/** As many at the most: half of what may be read ahead. The others are complete, and wait for one that is late. */
-const MOST_STRIPES = 28;
-
-/**
- * What tells how many is how long a stripe's first bytes wait for what was asked for before, beyond the shortest time that
- * any took. Below the first of these, some connection has nothing to do between two stripes, and more are asked for; above
- * the second they queue up somewhere on the way, and use up what may be read ahead. In milliseconds.
- */
-const SHORT_WAIT_MS = 20;
-const LONG_WAIT_MS = 45;
-
-/** How much one stripe changes it, and how much one counts in the moving averages. */
-const STEP = 0.25;
+/** How much one stripe counts in the moving average of how long they take. */
 const NEWEST = 0.1;
 
 /** So many stripes need no budget: a copy gets on, at 100 MB/s over 80 ms, whatever the others hold. */
@@ -96,11 +82,7 @@ export class StripedRead {
   #readBytes = 0;
   /** How long a stripe takes, from the asking to its last byte: a moving average, in milliseconds. */
   #usualMs = 0;
-  /** How long a stripe's first bytes take, in milliseconds: a moving average, and the shortest. */
-  #firstBytesMs = 0;
-  #shortestMs = Number.POSITIVE_INFINITY;
-  /** Stripes that are on their way beyond those that there always are. */
-  #more = 0;
+  readonly #width = new Width();
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -238,8 +220,13 @@ export class StripedRead {
         range: { offset: at, length: stripe.end - at },
         context: { ...this.#request.context, signal: stripe.stop.signal, striped: true },
       });
-      this.#gauge(performance.now() - asked);
+      let cameAt = performance.now();
+      const firstBytesMs = cameAt - asked;
+      let longestGapMs = 0;
       for await (const piece of bytes) {
+        const now = performance.now();
+        longestGapMs = Math.max(longestGapMs, now - cameAt);
+        cameAt = now;
         this.#readBytes += piece.length;
         const known = stripe.at - at;
         at += piece.length;
@@ -250,6 +237,7 @@ export class StripedRead {
         if (isComplete(stripe)) this.#completed(stripe);
         if (stripe === this.#stripes[0]) this.#wake();
       }
+      this.#width.came(firstBytesMs, longestGapMs);
     } catch (error) {
       if (stripe.readers === 1 && !isComplete(stripe)) stripe.failure = { error };
     } finally {
@@ -260,31 +248,15 @@ export class StripedRead {
 
   #completed(stripe: Stripe): void {
     const tookMs = performance.now() - stripe.askedAt;
-    this.#usualMs = average(this.#usualMs, tookMs);
+    this.#usualMs = this.#usualMs === 0 ? tookMs : (1 - NEWEST) * this.#usualMs + NEWEST * tookMs;
     // A call that has brought its last byte ends by itself; to cancel it would cost both sides more than all of its bytes.
     if (stripe.readers > 1) stripe.stop.abort();
     this.#ask();
   }
 
-  /** A stripe's first bytes have come, after so many milliseconds: adapts how many are on their way. */
-  #gauge(tookMs: number): void {
-    this.#firstBytesMs = average(this.#firstBytesMs, tookMs);
-    this.#shortestMs = Math.min(this.#shortestMs, tookMs);
-    const waitMs = this.#firstBytesMs - this.#shortestMs;
-    if (waitMs > LONG_WAIT_MS) this.#more = Math.max(0, this.#more - STEP);
-    // What was not asked for, since the reader is slow, tells nothing of the link.
-    else if (waitMs < SHORT_WAIT_MS && this.#incomplete() >= this.#wanted())
-      this.#more = Math.min(MOST_STRIPES - this.#least(), this.#more + STEP);
-    this.#ask();
-  }
-
-  #least(): number {
-    return Math.max(LEAST_STRIPES, Math.floor(STRIPES / this.#request.budget.readers));
-  }
-
   /** How many stripes should be on their way. */
   #wanted(): number {
-    return Math.floor(this.#least() + this.#more);
+    return Math.max(LEAST_STRIPES, Math.floor(this.#width.stripes / this.#request.budget.readers));
   }
 
   #incomplete(): number {
@@ -310,8 +282,4 @@ export class StripedRead {
 
 function isComplete(stripe: Stripe): boolean {
   return stripe.at === stripe.end;
-}
-
-function average(before: number, newest: number): number {
-  return before === 0 ? newest : (1 - NEWEST) * before + NEWEST * newest;
 }

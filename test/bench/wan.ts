@@ -28,6 +28,8 @@ const help = `Usage: npm run bench:wan -- [options]
   --at-a-time N    copies at a time (default 8)
   --only TEXT      only the loads whose name contains this
   --part N         only one Nth of each load's bytes, for a quick look
+  --offload        the ends of the wire take and hand over many segments as one, as network cards do; without, each
+                   packet costs the machine's cores what such cards would spare them
   --ours           without skopeo`;
 
 const { values } = parseArgs({
@@ -40,6 +42,7 @@ const { values } = parseArgs({
     'at-a-time': { type: 'string', default: '8' },
     only: { type: 'string', default: '' },
     part: { type: 'string', default: '1' },
+    offload: { type: 'boolean', default: false },
     ours: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -63,10 +66,16 @@ const bench = suite('bench', { timeoutMs: 3_600_000, needs: wanNeeds });
 
 for (const loss of values.loss.split(',').map(Number)) {
   bench(`over a long wire, ${loss} % loss`, async () => {
-    const wire = { delayMs: Number(values.delay), lossPercent: loss, rateMbit: Number(values.rate) };
+    const wire = {
+      delayMs: Number(values.delay),
+      lossPercent: loss,
+      rateMbit: Number(values.rate),
+      offload: values.offload,
+    };
     const wan = await layWire(wire, values.congestion);
     console.log(
-      `\n\n${wire.rateMbit} Mbit/s, ${2 * wire.delayMs} ms there and back, ${loss} % loss, ${wan.congestionControl}; ` +
+      `\n\n${wire.rateMbit} Mbit/s, ${2 * wire.delayMs} ms there and back, ${loss} % loss, ${wan.congestionControl}` +
+        `${values.offload ? ', offload' : ''}; ` +
         `${cpus().length} cores, Node.js ${process.version}`,
     );
     const ours = await startOurs(wan, Number(values['at-a-time']));

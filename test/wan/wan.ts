@@ -16,6 +16,8 @@ export interface Wire {
   readonly lossPercent: number;
   /** Each direction, in Mbit/s. */
   readonly rateMbit: number;
+  /** Whether its ends do what network cards do: take many TCP segments as one, and hand them over so. */
+  readonly offload?: boolean;
 }
 
 /** One end of the wire. */
@@ -50,8 +52,9 @@ export async function layWire(wire: Wire, congestionControl?: string): Promise<W
   const eu = await makeRegion(`${name}-eu`, '198.18.0.2');
   const program = join(await temporaryFolder('wire'), 'wire');
   await run('cc', ['-O2', '-pthread', '-o', program, resolve(distFolder, '..', 'test', 'wan', 'wire.c')]);
-  const { delayMs, lossPercent, rateMbit } = wire;
-  const child = spawn(program, [`${name}-us`, `${name}-eu`, ...[delayMs, lossPercent, rateMbit].map(String)], {
+  const { delayMs, lossPercent, rateMbit, offload } = wire;
+  const figures = [delayMs, lossPercent, rateMbit].map(String);
+  const child = spawn(program, [`${name}-us`, `${name}-eu`, ...figures, ...(offload ? ['offload'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');

@@ -2,14 +2,17 @@
  * A long wire between two network namespaces, for kernels without netem: each end is a TUN device named wan0, and this
  * program carries the packets, late, at a bounded rate, and not all of them.
  *
- *   wire NAMESPACE NAMESPACE DELAY_MS LOSS_PERCENT RATE_MBIT
+ *   wire NAMESPACE NAMESPACE DELAY_MS LOSS_PERCENT RATE_MBIT [offload]
  *
  * Each direction has a thread of its own; the figures hold for each. It writes "ready" when both devices are there.
+ * With "offload" the devices do what network cards do: the kernel hands over many TCP segments as one, and gets them so.
+ * On the wire they are single packets all the same, each with its time and its luck; what is lost is cut out.
  * SIGUSR1 cuts the wire (packets vanish, as with a cable that is pulled somewhere on the way), SIGUSR2 mends it.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
@@ -23,11 +26,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LARGEST_PACKET = 9216, READS_IN_TURN = 64 };
+enum { LARGEST_PACKET = 70000, READS_IN_TURN = 64, TCP = 6, FIN = 1, PUSH = 8 };
+
+/* What stands before each packet that is read from a device, or written to it. */
+typedef struct virtio_net_hdr head;
 
 struct packet {
   uint64_t due;
+  /* Of the head and the bytes. */
   int length;
+  /* What it takes up in the router's buffer and on the wire. */
+  int wire_bytes;
   struct packet *next;
   unsigned char bytes[];
 };
@@ -47,6 +56,7 @@ static double loss, bits_per_ns;
 /* A router's buffer of 50 ms lies before the wire; what does not fit into that and the wire is lost. */
 static int64_t most_bytes;
 static volatile sig_atomic_t cut = 0;
+static int offload = 0;
 
 static void on_signal(int number) { cut = number == SIGUSR1; }
 
@@ -71,31 +81,114 @@ static int open_end(const char *name_space) {
   if (setns(other, CLONE_NEWNET) != 0) die("setns");
   int device = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (device < 0) die("/dev/net/tun");
-  struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+  struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
   strcpy(request.ifr_name, "wan0");
   if (ioctl(device, TUNSETIFF, &request) != 0) die("TUNSETIFF");
+  if (offload && ioctl(device, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) != 0) die("TUNSETOFFLOAD");
   if (setns(own, CLONE_NEWNET) != 0) die("setns");
   close(own);
   close(other);
   return device;
 }
 
-static void send_on(struct direction *d, const unsigned char *bytes, int length) {
-  if (cut || rand_r(&d->seed) < loss * ((double)RAND_MAX + 1)) return;
-  if (d->queued_bytes + length > most_bytes) return;
-  struct packet *p = malloc(sizeof *p + (size_t)length);
-  if (p == NULL) die("malloc");
+/* Whether a packet of this size gets onto the wire; if so, when it has left the sending end. */
+static int passes(struct direction *d, int length, int queued) {
+  if (cut || rand_r(&d->seed) < loss * ((double)RAND_MAX + 1)) return 0;
+  if (d->queued_bytes + queued + length > most_bytes) return 0;
   uint64_t now = now_ns();
   if (d->free_at < now) d->free_at = now;
   d->free_at += (uint64_t)(length * 8 / bits_per_ns);
-  p->due = d->free_at + delay_ns;
+  return 1;
+}
+
+static struct packet *make_packet(int length) {
+  struct packet *p = malloc(sizeof *p + (size_t)length);
+  if (p == NULL) die("malloc");
   p->length = length;
   p->next = NULL;
-  memcpy(p->bytes, bytes, (size_t)length);
+  return p;
+}
+
+static void put_on(struct direction *d, struct packet *p, int wire_bytes) {
+  p->due = d->free_at + delay_ns;
+  p->wire_bytes = wire_bytes;
   if (d->last != NULL) d->last->next = p;
   else d->first = p;
   d->last = p;
-  d->queued_bytes += length;
+  d->queued_bytes += wire_bytes;
+}
+
+static uint32_t get32(const unsigned char *b) {
+  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static void put16(unsigned char *b, uint32_t value) {
+  b[0] = (unsigned char)(value >> 8);
+  b[1] = (unsigned char)value;
+}
+
+static void put32(unsigned char *b, uint32_t value) {
+  put16(b, value >> 16);
+  put16(b + 2, value);
+}
+
+/* The one's complement sum of 16-bit words, as in the checksums of RFC 1071. */
+static uint32_t sum_of(const unsigned char *b, int length, uint32_t sum) {
+  for (int i = 0; i < length; i += 2) sum += (uint32_t)b[i] << 8 | b[i + 1];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return sum;
+}
+
+/* Segments in one, of which only the bytes of payload from `start` to `end` arrive. */
+static struct packet *cut_out(const unsigned char *whole, int ip_bytes, int headers, int start, int end, int payload) {
+  head h;
+  memcpy(&h, whole, sizeof h);
+  struct packet *p = make_packet((int)sizeof h + headers + end - start);
+  unsigned char *ip = p->bytes + sizeof h, *tcp = ip + ip_bytes;
+  memcpy(ip, whole + sizeof h, (size_t)headers);
+  memcpy(ip + headers, whole + sizeof h + headers + start, (size_t)(end - start));
+  put16(ip + 2, (uint32_t)(headers + end - start));
+  put16(ip + 4, (get32(ip + 4) >> 16) + (uint32_t)(start / h.gso_size));
+  put16(ip + 10, 0);
+  put16(ip + 10, ~sum_of(ip, ip_bytes, 0));
+  put32(tcp + 4, get32(tcp + 4) + (uint32_t)start);
+  if (end < payload) tcp[13] &= (unsigned char)~(FIN | PUSH);
+  /* The kernel completes it: so far it is the sum of what TCP counts of the addresses, and of the length. */
+  put16(tcp + 16, sum_of(ip + 12, 8, (uint32_t)(TCP + headers - ip_bytes + end - start)));
+  if (end - start <= h.gso_size) {
+    h.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    h.gso_size = 0;
+  }
+  memcpy(p->bytes, &h, sizeof h);
+  return p;
+}
+
+static void send_on(struct direction *d, const unsigned char *bytes, int length) {
+  head h;
+  memcpy(&h, bytes, sizeof h);
+  const unsigned char *ip = bytes + sizeof h;
+  int size = length - (int)sizeof h;
+  if (h.gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+    if (!passes(d, size, 0)) return;
+    struct packet *p = make_packet(length);
+    memcpy(p->bytes, bytes, (size_t)length);
+    put_on(d, p, size);
+    return;
+  }
+  int ip_bytes = (ip[0] & 15) * 4, headers = ip_bytes + (ip[ip_bytes + 12] >> 4) * 4, payload = size - headers;
+  int start = 0, wire_bytes = 0;
+  for (int at = 0; at < payload;) {
+    int end = at + h.gso_size < payload ? at + h.gso_size : payload, segment = headers + end - at;
+    int arrives = passes(d, segment, wire_bytes);
+    if (arrives) wire_bytes += segment;
+    if (wire_bytes > 0 && (!arrives || end == payload))
+      put_on(d, cut_out(bytes, ip_bytes, headers, start, arrives ? end : at, payload), wire_bytes);
+    if (!arrives) {
+      start = end;
+      wire_bytes = 0;
+    }
+    at = end;
+  }
 }
 
 /* Hands over what has arrived; answers how long until the next packet does, or -1. */
@@ -106,7 +199,7 @@ static int64_t deliver(struct direction *d) {
     if (left > 0) return left;
     d->first = p->next;
     if (d->first == NULL) d->last = NULL;
-    d->queued_bytes -= p->length;
+    d->queued_bytes -= p->wire_bytes;
     /* A device that is full or down loses packets, as everywhere. */
     if (!cut && write(d->to, p->bytes, (size_t)p->length) < 0) { }
     free(p);
@@ -124,15 +217,16 @@ static void *carry(void *argument) {
     if (ppoll(&readable, 1, left < 0 ? NULL : &wait, NULL) < 1) continue;
     for (int i = 0; i < READS_IN_TURN; i++) {
       ssize_t length = read(d->from, bytes, sizeof bytes);
-      if (length <= 0) break;
+      if (length <= (ssize_t)sizeof(head)) break;
       send_on(d, bytes, (int)length);
     }
   }
 }
 
 int main(int count, char **arguments) {
-  if (count != 6) {
-    fprintf(stderr, "usage: %s NAMESPACE NAMESPACE DELAY_MS LOSS_PERCENT RATE_MBIT\n", arguments[0]);
+  offload = count == 7 && strcmp(arguments[6], "offload") == 0;
+  if (count != 6 && !offload) {
+    fprintf(stderr, "usage: %s NAMESPACE NAMESPACE DELAY_MS LOSS_PERCENT RATE_MBIT [offload]\n", arguments[0]);
     return 2;
   }
   delay_ns = (uint64_t)(atof(arguments[3]) * 1e6);
