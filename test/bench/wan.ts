@@ -114,7 +114,11 @@ async function iperf({ us, eu }: Wan, seconds: number): Promise<number> {
   const exited = once(server, 'exit');
   await once(server.stdout, 'data');
   const answer = JSON.parse(
-    await us.run('iperf3', ['-c', eu.address, '-P', '8', '-t', String(seconds), '-O', '1', '-J']),
+    await us.run(
+      'iperf3',
+      ['-c', eu.address, '-P', '8', '-t', String(seconds), '-O', '1', '-J'],
+      (seconds + 30) * 1_000,
+    ),
   );
   await exited;
   return answer.end.sum_received.bits_per_second / 1e6;
