@@ -123,6 +123,7 @@ function print(result: FileResult): void {
   const counts = `${result.passed} passed${result.skipped > 0 ? `, ${result.skipped} skipped` : ''}`;
   if (result.failed === 0) {
     console.log(`ok    ${result.file}  ${counts}  (${seconds})`);
+    for (const line of result.notes) console.log(`      ${line}`);
     for (const line of result.skips) console.log(`      skipped: ${line}`);
     return;
   }

@@ -4,9 +4,8 @@
  * A sender keeps what is on its way in its kernel's buffer, and that is bounded (4 MiB by default on Linux): one
  * connection carries 244 Mbit/s over 80 ms, however wide its window. After a lost packet only that connection slows down.
  */
-import { connectivityState } from '@grpc/grpc-js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { bulkChannelOptions, FAR_WINDOW } from '../rpc/channel.js';
+import { bulkChannelOptions, FAR_WINDOW, isConnected } from '../rpc/channel.js';
 import { StorageStub } from '../rpc/proto.js';
 import type { Renewed } from '../rpc/renewed.js';
 import type { Security } from '../rpc/security.js';
@@ -43,7 +42,7 @@ interface Lane {
   readonly connection: Renewed<StorageClient>;
   /** Calls on it. */
   busy: number;
-  /** How long a call takes: a moving average, in milliseconds; 0 if it is not known. */
+  /** How long a call takes that has it to itself: a moving average, in milliseconds; 0 if it is not known. */
   usualMs: number;
 }
 
@@ -92,7 +91,7 @@ export class Lanes {
     while (this.#lanes.length < needed) this.#open();
     const start = this.#turn++ % this.#lanes.length;
     const inTurn = [...this.#lanes.slice(start), ...this.#lanes.slice(0, start)];
-    const connected = inTurn.filter(isConnected);
+    const connected = inTurn.filter(({ connection }) => isConnected(connection.client));
     const usable = connected.length > 0 ? connected : inTurn;
     const known = usable.filter(({ usualMs }) => usualMs > 0);
     const averageMs = known.reduce((sum, { usualMs }) => sum + usualMs, 0) / Math.max(1, known.length);
@@ -105,16 +104,9 @@ export class Lanes {
     );
   }
 
-  #open(): Lane {
+  #open(): void {
     const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
     const connection = this.#security.renewed(StorageStub, this.#address, 'storage-proxy', options);
-    const lane = { connection, busy: 0, usualMs: 0 };
-    this.#lanes.push(lane);
-    return lane;
+    this.#lanes.push({ connection, busy: 0, usualMs: 0 });
   }
-}
-
-/** Whether a call can go out at once. One that is not connected begins to connect. */
-function isConnected({ connection }: Lane): boolean {
-  return connection.client.getChannel().getConnectivityState(true) === connectivityState.READY;
 }

@@ -1,9 +1,9 @@
 /**
  * Reading one large blob over many connections at once, in order.
  *
- * The blob is asked for in stripes. Many are on their way at a time, each over the connection that is least used, and
- * they are handed out in order: the round trip before a stripe's first byte passes while others come in. Each stripe
- * finds its own way around a location that fails (read.ts).
+ * The blob is asked for in stripes. Many are on their way at a time, each over the connection that will be done with it
+ * soonest (lanes.ts), and they are handed out in order: the round trip before a stripe's first byte passes while others
+ * come in. Each stripe finds its own way around a location that fails (read.ts).
  *
  * Reading ahead is bounded by what the reader has *kept*: nothing is asked for that lies more than READ_AHEAD_BYTES
  * behind the last checkpoint on record. So the one bound is both the memory that a blob takes and the bytes that cross
@@ -127,8 +127,8 @@ export class StripedRead {
           at += piece.length;
           yield piece;
         }
-        this.#stripes.shift();
-        this.#drop(stripe);
+        // None is there if all were dropped in this very moment.
+        if (this.#stripes.shift()) this.#drop(stripe);
         if (this.#request.transient) this.#request.budget.reuse(stripe.data);
       }
     } finally {
@@ -165,16 +165,18 @@ export class StripedRead {
     throw fail.cancelled();
   }
 
-  /** Asks again for what is late. */
+  /** Asks again for what is late, and first for what comes first. */
   #askAgain(): void {
     const lateSince = performance.now() - Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
-    let again = this.#stripes.filter(({ readers }) => readers > 1).length;
+    const again = this.#stripes.filter(({ readers }) => readers > 1).length;
+    const late: Stripe[] = [];
+    // Behind the blob's last stripe none can ever be complete.
     let behind = this.#next === this.#request.size ? LATE_BEHIND : 0;
     for (const stripe of this.#stripes.toReversed()) {
       if (isComplete(stripe)) behind++;
-      else if (stripe.readers === 1 && stripe.askedAt < lateSince && behind >= LATE_BEHIND && again++ < MOST_AGAIN)
-        void this.#read(stripe);
+      else if (stripe.readers === 1 && stripe.askedAt < lateSince && behind >= LATE_BEHIND) late.unshift(stripe);
     }
+    for (const stripe of late.slice(0, Math.max(0, MOST_AGAIN - again))) void this.#read(stripe);
   }
 
   /** Whether no more may be read ahead. */

@@ -245,6 +245,21 @@ export class Replication {
   }
 
   /**
+   * Records copies that are verified at their target, though their rows went out of the queue while they were made, since
+   * nobody requires them any more. Those that the queue still has, or that are on record, are left alone. Answers those
+   * that were recorded.
+   */
+  async recordUnqueued<T extends Pick<Job, 'digest' | 'target'>>(copies: readonly T[]): Promise<Set<T>> {
+    const rows = await this.#db.query(
+      'select n from record_unqueued($1, $2) n',
+      [copies.map(({ digest }) => digest), copies.map(({ target }) => target)],
+      { repeatable: true },
+    );
+    const numbers = new Set(rows.map(row => asNumber(row, 'n')));
+    return new Set(copies.filter((_copy, index) => numbers.has(index + 1)));
+  }
+
+  /**
    * Postpones a copy that did not succeed. It is never dropped. `counts` false: it was no try of this copy, since a
    * location was away altogether.
    */

@@ -1,7 +1,7 @@
 /**
  * The options of channels to other processes, as the design measured them. How a channel is secured, see security.ts.
  */
-import type { ChannelOptions } from '@grpc/grpc-js';
+import { type ChannelOptions, type Client, connectivityState } from '@grpc/grpc-js';
 
 /** The receive window of a channel inside a region: enough for 10 Gbit/s at 1 ms, and all that a paused reader can hold. */
 export const NEAR_WINDOW = 1024 * 1024;
@@ -45,4 +45,9 @@ export function channelOptions(window: number): ChannelOptions {
  */
 export function bulkChannelOptions(window: number): ChannelOptions {
   return { ...channelOptions(window), 'grpc.keepalive_timeout_ms': 15_000 };
+}
+
+/** Whether a call of this client can go out at once. One that is not connected begins to connect. */
+export function isConnected(client: Client): boolean {
+  return client.getChannel().getConnectivityState(true) === connectivityState.READY;
 }

@@ -23,7 +23,7 @@ const help = `Usage: npm run bench:wan -- [options]
   --delay MS       one way (default 40)
   --loss PERCENT   one or more, separated by commas (default 0,0.1)
   --rate MBIT      each direction (default 1000)
-  --congestion X   the congestion control; the kernel's own choice if absent
+  --congestion X   the congestion control, one of net.ipv4.tcp_allowed_congestion_control; the kernel's own if absent
   --rounds N       how often each is measured (default 1)
   --at-a-time N    copies at a time (default 8)
   --only TEXT      only the loads whose name contains this
@@ -85,8 +85,8 @@ for (const loss of values.loss.split(',').map(Number)) {
       for (let round = 0; round < Number(values.rounds); round++) {
         const blobs = await makeBlobs(join(await temporaryFolder('blobs'), 'made'), load.count, load.size);
         for (const blob of blobs) await linkTo(blob, sourcePath(ours.source, blob));
-        const raw = await iperf(wan);
         const seconds = await ours.copy(blobs);
+        const raw = await iperf(wan, Math.max(6, Math.min(60, Math.round(seconds))));
         const rate = (load.count * load.size * 8) / seconds / 1e6;
         const theirs = await peer?.copy(blobs, load.layers);
         const ofIperf = load.size > MIB ? (rate / raw).toFixed(2) : '–';
@@ -103,14 +103,23 @@ function sourcePath(source: string, { digest }: MadeBlob): string {
   return join(source, 'sha256', hexOf(digest).slice(0, 2), hexOf(digest));
 }
 
-/** What eight connections carry from us to eu, in Mbit/s, after the second in which they find their speed. */
-async function iperf({ us, eu }: Wan): Promise<number> {
+/**
+ * What eight connections carry from us to eu, in Mbit/s, in so many seconds after the one in which they find their speed:
+ * as many as the copy took, since some congestion controls become slower for a long time, and others pause now and then.
+ */
+async function iperf({ us, eu }: Wan, seconds: number): Promise<number> {
   if (!findCommand('iperf3')) return Number.NaN;
   const [program = '', ...parameters] = [...eu.through, 'iperf3', '-s', '-1', '--forceflush'];
   const server = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(server, 'exit');
   await once(server.stdout, 'data');
-  const answer = JSON.parse(await us.run('iperf3', ['-c', eu.address, '-P', '8', '-t', '6', '-O', '1', '-J']));
+  const answer = JSON.parse(
+    await us.run(
+      'iperf3',
+      ['-c', eu.address, '-P', '8', '-t', String(seconds), '-O', '1', '-J'],
+      (seconds + 30) * 1_000,
+    ),
+  );
   await exited;
   return answer.end.sum_received.bits_per_second / 1e6;
 }

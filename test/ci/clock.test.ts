@@ -28,6 +28,14 @@ for (const off of ['+40d', '-40d']) {
     assert.is(begun.status, 202);
     const upload = String(begun.headers.location);
 
+    // Events are kept for 30 days: none is told or forgotten by that clock.
+    const before = await client.pushImage('clocks/app', off.startsWith('+') ? 'before' : 'before-too', [
+      randomBytes(1_000),
+    ]);
+    const eventsOf = (digest: string) =>
+      stack.sql('select location from replicationevent where digest = $1 order by 1', [digest]);
+    assert.ok((await eventsOf(before.digest)).length > 0);
+
     const worker = await stack.start('worker-eu', {
       LD_PRELOAD: library,
       FAKETIME: off,
@@ -51,6 +59,15 @@ for (const off of ['+40d', '-40d']) {
 
     assert.ok(await until(() => worker.log().includes('copying blobs to these locations'), 20_000));
     assert.is((await client.request('GET', upload)).status, 204, 'the upload is there still');
+    const both = [{ location: 'eustorage' }, { location: 'usstorage' }];
+    assert.equal(await eventsOf(before.digest), both);
+    assert.equal(await eventsOf(image.digest), both);
+    const lags = await stack.sql(
+      `select 1 from replicationevent where completed_at - pushed_at not between interval '0' and interval '10 minutes'`,
+    );
+    assert.equal(lags, [], 'the time since the push is what it is');
+    const living = async () => (await stack.sql('select 1 from living_worker')).length;
+    assert.ok(await until(async () => (await living()) === 2, 10_000), 'each is taken to live');
     await stack.kill('worker-eu');
   });
 }

@@ -2,13 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { killSweep } from '../support/kill-sweep.js';
 import { startStack } from '../support/stack.js';
-import { suite } from '../support/suite.js';
+import { note, suite } from '../support/suite.js';
 
 const test = suite('kill sweep, short', { timeoutMs: 280_000, fileTimeoutMs: 300_000 });
 
 test('a process dies in the middle of a hundred copies, six times', async () => {
   const seed = process.env.ENTREPOT_TEST_SEED ?? randomBytes(4).toString('hex');
-  process.stdout.write(`   seed ${seed}\n`);
+  note(`seed ${seed} (the same again: ENTREPOT_TEST_SEED=${seed})`);
   await killSweep(await startStack(), { runs: 6, seed });
 });
 

@@ -94,12 +94,15 @@ class Link {
   }
 }
 
-test('5,000 small blobs wait for at most ten round trips', async () => {
+/** Bytes of each blob. */
+const SIZE = 4_096;
+
+test('5,000 blobs of 4 KiB wait for at most ten round trips', async () => {
   const stack = await startStack({ parts: ['storage-proxy-us', 'storage-proxy-eu'] });
   const metadata = openMetadata(stack.databaseUrl);
   await metadata.places.register(['usstorage', 'eustorage']);
   const locations = openLocations(stack, ['eustorage', 'usstorage']);
-  const blobs = Array.from({ length: 5_000 }, () => randomBytes(64)).map(data => ({ data, digest: digestOf(data) }));
+  const blobs = Array.from({ length: 5_000 }, () => randomBytes(SIZE)).map(data => ({ data, digest: digestOf(data) }));
   const source = locations.get('usstorage');
   const target = locations.get('eustorage');
   if (!source || !target) throw new Error('no locations');
@@ -109,7 +112,7 @@ test('5,000 small blobs wait for at most ten round trips', async () => {
     await writeFile(file, data);
   }
   await stack.sql(
-    `with blob as (insert into imagestorage (content_checksum, image_size) select unnest($1::text[]), 64 returning id),
+    `with blob as (insert into imagestorage (content_checksum, image_size) select unnest($1::text[]), ${SIZE} returning id),
           placed as (insert into imagestorageplacement (storage_id, location_id, verified_at)
                      select blob.id, l.id, now() from blob, imagestoragelocation l where l.name = 'usstorage')
      insert into replication (storage_id, location_id)

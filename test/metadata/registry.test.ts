@@ -396,6 +396,35 @@ test('replication: a claim fences out the one before it', async () => {
   assert.is((await m.db.query('select 1 from replication where id = $1', [first.id])).length, 0);
 });
 
+test('replication: a checkpoint that arrives late does not take the record back, a new upload does', async () => {
+  const digest = await recorded(newRepository());
+  const claim = async () => (await m.replication.claim([US_TO_EU])).find(job => job.digest === digest);
+  const at = (offset: number) => ({ offset, session: Buffer.from(`up to ${offset}`) });
+  const first = await claim();
+  if (!first) throw new Error('the copy was not claimed');
+  const steps = [
+    { offset: 8, anew: true, kept: 8 },
+    { offset: 24, anew: false, kept: 24 },
+    { offset: 16, anew: false, kept: 24 },
+    { offset: 24, anew: false, kept: 24 },
+    { offset: 4, anew: true, kept: 4 },
+    { offset: 12, anew: false, kept: 12 },
+  ];
+  for (const { offset, anew, kept } of steps) {
+    assert.ok(await m.replication.checkpoint(first, at(offset), anew), 'the claim is held, whatever is kept');
+    const [row] = await m.db.query(
+      'select bytes_done::int as offset, session, next_attempt_at > now() as held from replication where id = $1',
+      [first.id],
+    );
+    assert.equal(row, { ...at(kept), held: true }, `${offset} ${anew ? 'anew' : 'late'}`);
+  }
+  await m.replication.postpone(first, 0, 'try again');
+  const second = await claim();
+  assert.equal(second?.checkpoint, at(12));
+  assert.not(await m.replication.checkpoint(first, at(99), false), 'the claim is lost');
+  assert.equal(second && (await m.replication.renew([second])).size, 1);
+});
+
 test('replication: eight claimers at once never get the same copy', async () => {
   const repo = newRepository();
   const digests = await Promise.all(Array.from({ length: 100 }, () => recorded(repo)));

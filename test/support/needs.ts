@@ -44,6 +44,7 @@ export const needs: readonly Need[] = [
   listed('strace', 'ci', ['strace'], 'strace', true, 'disks that fail: errors injected into system calls'),
   listed('script', 'ci', ['script'], 'bsdutils', true, 'a terminal for what shows progress'),
   listed('faketime', 'ci', ['faketime'], 'faketime', true, 'clocks that are wrong'),
+  listed('e2fsprogs', 'ci', ['mkfs.ext4'], 'e2fsprogs', true, 'a disk that loses what it took: a volume without room'),
   listed('xfsprogs', 'ci', ['mkfs.xfs', 'xfs_io'], 'xfsprogs', true, 'power loss: a file system that is shut down'),
   listed('postgresql', 'ci', ['pg_dump', 'pg_restore'], 'postgresql', true, 'backups of the database'),
   listed('openssl', 'ci', ['openssl'], 'openssl', true, 'certificates of our own'),

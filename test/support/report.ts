@@ -27,6 +27,8 @@ export interface FileReport {
   /** How long the whole file may take, where a suite asked for more than the default. */
   fileTimeoutMs?: number;
   readonly suites: SuiteReport[];
+  /** What is worth knowing also when all went well, such as a seed. */
+  readonly notes: string[];
   /** Failures that belong to no single test: a hook, a handle that was left open, a forgotten `only`. */
   readonly problems: string[];
 }
@@ -40,6 +42,7 @@ export interface Verdict {
   readonly failures: readonly string[];
   /** One line for each skipped test. */
   readonly skips: readonly string[];
+  readonly notes: readonly string[];
 }
 
 /** Reads a report; undefined if there is none, or only half of one. */
@@ -72,5 +75,5 @@ export function judge(report: FileReport | undefined, seen: readonly string[]): 
     }
   }
   failures.push(...(report?.problems ?? []));
-  return { passed, failed: failures.length, skipped: skips.length, failures, skips };
+  return { passed, failed: failures.length, skipped: skips.length, failures, skips, notes: report?.notes ?? [] };
 }

@@ -52,7 +52,7 @@ const DEFAULT_HOOK_TIMEOUT_MS = 90_000;
 /** How long a process may live on after its last test before that counts as something left open. */
 const AFTERLIFE_MS = 5_000;
 
-const report: FileReport = { suites: [], problems: [] };
+const report: FileReport = { suites: [], notes: [], problems: [] };
 let unfinishedSuites = 0;
 let ends: HookFunction[] = [];
 let runningSuite: HookFunction[] | undefined;
@@ -63,6 +63,12 @@ let runningSuite: HookFunction[] | undefined;
  */
 export function atEnd(cleanUp: HookFunction, of: 'suite' | 'file' = 'suite'): void {
   (of === 'suite' && runningSuite !== undefined ? runningSuite : ends).push(cleanUp);
+}
+
+/** Has a line shown with the file's result, also when all goes well. */
+export function note(line: string): void {
+  report.notes.push(line);
+  save();
 }
 
 /** A suite of tests with a name. Declare tests, then call `run()`. */

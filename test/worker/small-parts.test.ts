@@ -4,7 +4,6 @@ import * as assert from 'uvu/assert';
 import { digestOf } from '../../lib/oci/digest.js';
 import { retryDelayMs } from '../../worker/replicate/backoff.js';
 import { intoBatches, SMALL_BLOB_BYTES } from '../../worker/replicate/batch.js';
-import { CheckpointKeeper } from '../../worker/replicate/checkpoint-keeper.js';
 import type { HeldJob } from '../../worker/replicate/leases.js';
 import { Wake } from '../../worker/replicate/wake.js';
 import { suite } from '../support/suite.js';
@@ -53,34 +52,6 @@ test('batches keep every job once, are for one target each, and fit into a messa
     }),
     { numRuns: 50 },
   );
-});
-
-test('of many checkpoints the last one is always saved, one at a time, though a save fails', async () => {
-  const saved: number[] = [];
-  let inFlight = 0;
-  let known = 0;
-  const save = async ({ offset }: { offset: number }) => {
-    assert.is(++inFlight, 1);
-    await new Promise(resolve => setTimeout(resolve, 1));
-    inFlight--;
-    saved.push(offset);
-    return true;
-  };
-  const keeper = new CheckpointKeeper(save, offset => {
-    known = offset;
-  });
-  for (let offset = 1; offset <= 100; offset++) keeper.note({ offset, session: Buffer.alloc(0) });
-  await keeper.close();
-  assert.is(saved.at(-1), 100);
-  assert.is(known, 100);
-  const failing = new CheckpointKeeper(
-    async () => {
-      throw new Error('the database is away');
-    },
-    () => assert.unreachable('nothing was saved'),
-  );
-  failing.note({ offset: 1, session: Buffer.alloc(0) });
-  await failing.close();
 });
 
 test('a bell that rings while nobody sleeps wakes the next sleeper at once', async () => {

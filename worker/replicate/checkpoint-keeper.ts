@@ -47,7 +47,7 @@ export class CheckpointKeeper {
       this.#saving.delete(saving);
       // One that failed is no try less for the next: that is made when the next checkpoint comes.
       if (saved) this.#start();
-      else this.#newest ??= checkpoint;
+      else if (!this.#newest || this.#newest.offset < checkpoint.offset) this.#newest = checkpoint;
     });
     this.#saving.add(saving);
   }

@@ -47,23 +47,32 @@ export class Outcomes {
     if (done.length === 0) return;
     const { replication, metrics, log } = this.#options;
     const lags = new Map((await replication.complete(done.map(({ job }) => job))).map(({ id, lagMs }) => [id, lagMs]));
+    await this.#unqueued(done.flatMap(({ job }) => (lags.has(job.id) ? [] : [job])));
     for (const { job, readBytes } of done) {
       const { id, digest, size, target, sources, traceId } = job;
       const lagMs = lags.get(id);
-      if (lagMs === undefined) {
-        // Another worker has the claim now, or nobody wants the copy any more. What was made stays, and without a placement
-        // means nothing. It cannot be removed safely: a push, or the copy's next worker, may find it there just now, and
-        // record it a moment after we have looked.
-        log.info(
-          { digest, target, traceId },
-          'a copy was made, but is not wanted any more, or no longer ours to record',
-        );
-        continue;
-      }
+      if (lagMs === undefined) continue;
       log.info({ digest, size, target, traceId, readBytes }, 'copied');
       const source = sources[0] ?? '';
       metrics.replicationLag.observe({ source, target, size: sizeClass(size) }, lagMs / 1_000);
       metrics.replicationBytes.inc({ source, target }, size);
+    }
+  }
+
+  /**
+   * Copies that were made, and that were no longer this worker's to record: another one makes them again, or nobody wants
+   * them any more. These are recorded all the same. They cannot be removed safely: a push may find the object there just
+   * now, and record it a moment after anybody has looked.
+   */
+  async #unqueued(jobs: readonly HeldJob[]): Promise<void> {
+    if (jobs.length === 0) return;
+    const recorded = await this.#options.replication.recordUnqueued(jobs);
+    for (const job of jobs) {
+      const { digest, target, traceId } = job;
+      const message = recorded.has(job)
+        ? 'a copy was made that nobody requires any more; it is on record'
+        : 'a copy was made, and is no longer ours to record';
+      this.#options.log.info({ digest, target, traceId }, message);
     }
   }
 

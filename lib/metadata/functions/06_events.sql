@@ -90,6 +90,41 @@ begin
   return query select * from unnest(ids, lags);
 end $$;
 
+-- Records copies that are verified at their target though the queue no longer has their rows: they were taken out while the
+-- copies were being made, which ended all the same. Each is then what it would be had it been made a moment earlier;
+-- without a record its object would be there unknown. Where a row is, whoever makes that copy finds the object and
+-- records it; where a record is, it stays as it is, since the copy may have turned out to be damaged. Not where records
+-- are being deleted. Answers which copies were recorded, counted from 1.
+create or replace function record_unqueued(p_digests text[], p_locations text[]) returns setof bigint language plpgsql as $$
+declare
+  numbers bigint[];
+  blobs bigint[];
+  places integer[];
+begin
+  perform hold_requirements(false);
+  -- Against those that distrust a copy of the same blobs, or delete records of them.
+  perform from imagestorage where content_checksum = any (p_digests) order by content_checksum for key share;
+  with made as materialized (
+    select c.n, s.id as blob, l.id as place
+      from unnest(p_digests, p_locations) with ordinality c (digest, location, n)
+      join imagestorage s on s.content_checksum = c.digest
+      join imagestoragelocation l on l.name = c.location
+      left join locationstate t on t.location_id = l.id
+     where coalesce(t.state, 'active') <> 'removing'
+       and not exists (select from replication r where r.storage_id = s.id and r.location_id = l.id)),
+  recorded as (
+    insert into imagestorageplacement (storage_id, location_id, verified_at)
+      select distinct blob, place, now() from made order by 1, 2
+    on conflict (storage_id, location_id) do nothing
+    returning storage_id, location_id)
+  select array_agg(m.n), array_agg(m.blob), array_agg(m.place) into numbers, blobs, places
+    from made m join recorded r on r.storage_id = m.blob and r.location_id = m.place;
+  if numbers is not null then
+    perform note_arrivals(blobs, places);
+  end if;
+  return query select unnest(numbers);
+end $$;
+
 -- Looks again at the next p_limit waiting images after p_after, of those that wait for less than p_seconds (null: of
 -- all): one whose push and whose last copy were committed at the same moment was seen by neither. Answers where it
 -- stopped; null at the end.

@@ -45,10 +45,12 @@ export class Tail {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #writing: Promise<void> = Promise.resolve();
-  /** Bytes that were on their way to the disk, or there, when it was last told to take them. */
+  /** The file's length when the disk was last told to take it, or when it was opened. */
   #synced: number;
   #syncing: Promise<void> | undefined;
   #failure: unknown;
+  /** Whether bytes that were in the file may never get to the disk. */
+  #isLost = false;
 
   private constructor(folder: string, name: string, handle: FileHandle, length: number, state: TailState) {
     this.path = join(folder, name);
@@ -117,6 +119,13 @@ export class Tail {
     return this.#segments();
   }
 
+  /** The last checkpoint: nothing is on its way to the disk after it, and what was has got there. */
+  async lastCheckpoint(): Promise<readonly Segment[]> {
+    const segments = await this.checkpoint();
+    await this.#settled();
+    return segments;
+  }
+
   /** The digest of all bytes of the upload up to the last checkpoint; undefined if this process did not see them all. */
   digest(algorithm: DigestAlgorithm): Digest | undefined {
     return this.#keptHash && endHash(algorithm, this.#keptHash.copy());
@@ -125,19 +134,22 @@ export class Tail {
   /** Has the bytes up to the last checkpoint, also none, on disk, and closes the file. If this fails they are lost. */
   async seal(): Promise<void> {
     try {
-      await this.#syncing;
-      await this.#written();
+      await this.#settled();
       await guarded(() => this.#handle.sync());
     } finally {
       await this.#handle.close();
     }
   }
 
-  /** Closes the file, cut to the last checkpoint; answers how to go on, unless nothing was kept. */
+  /**
+   * Closes the file, cut to the last checkpoint; answers how to go on, unless nothing was kept. If bytes were lost the file
+   * is removed, and the upload with it: to whoever opened it again, the kernel would say that all are on the disk.
+   */
   async close(): Promise<TailState | undefined> {
     try {
       await this.#writing;
       await this.#syncing;
+      if (this.#isLost) this.#kept = 0;
       if (this.#kept === 0) await unlink(this.path);
       else if (this.#length !== this.#kept) await this.#handle.truncate(this.#kept);
       return this.#kept === 0 ? undefined : { segments: this.#segments(), hash: this.#keptHash };
@@ -174,7 +186,10 @@ export class Tail {
     });
   }
 
-  /** Has what was written taken to the disk, in the background. The kernel tells of a failure once, so it is kept. */
+  /**
+   * Has what was written taken to the disk, in the background. The kernel tells of a failure once, and then takes the bytes
+   * for written: so it is kept.
+   */
   #startSync(): void {
     if (this.#syncing || this.#length - this.#synced < SYNC_BYTES) return;
     this.#synced = this.#length;
@@ -182,10 +197,17 @@ export class Tail {
       .datasync()
       .catch(error => {
         this.#failure = error;
+        this.#isLost = true;
       })
       .finally(() => {
         this.#syncing = undefined;
       });
+  }
+
+  /** Waits until nothing is on its way, neither to the file nor to the disk. */
+  async #settled(): Promise<void> {
+    await this.#syncing;
+    await this.#written();
   }
 
   async #written(): Promise<void> {

@@ -55,7 +55,7 @@ export class Uploads {
         if (tail.unkept >= CHECKPOINT_BYTES)
           onCheckpoint(checkpointOf({ ...upload, segments: await tail.checkpoint() }));
       }
-      return checkpointOf({ ...upload, segments: await tail.checkpoint() });
+      return checkpointOf({ ...upload, segments: await tail.lastCheckpoint() });
     } finally {
       const state = await tail.close();
       if (state) this.#tails.set(upload.name, state);

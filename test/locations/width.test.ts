@@ -1,0 +1,78 @@
+/** How many stripes are on their way: narrow unless packets get lost, and from time to time it is looked at anew. */
+import * as assert from 'uvu/assert';
+import { Width } from '../../lib/locations/width.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('locations: width');
+const [NARROW, WIDE] = [16, 28];
+
+/** A width with a clock of its own, and a link with this round trip. */
+function start(roundTripMs: number) {
+  let now = 1_000;
+  const width = new Width(() => now);
+  return {
+    width,
+    pass: (ms: number) => {
+      now += ms;
+    },
+    /** So many stripes come: of every `every` one with a gap. */
+    come(stripes: number, { gapMs = 0, every = 1, waitMs = 0 }): void {
+      for (let i = 0; i < stripes; i++) width.came(roundTripMs + (i === 0 ? 0 : waitMs), i % every === 0 ? gapMs : 1);
+    },
+  };
+}
+
+test('it is narrow, and stays so without gaps', () => {
+  const { width, come } = start(80);
+  assert.is(width.stripes, NARROW);
+  come(480, { gapMs: 50 });
+  assert.is(width.stripes, NARROW, 'shorter than most of a round trip is none');
+});
+
+test('it is wide once more than a quarter of 48 stripes had a gap', () => {
+  for (const { every, stripes } of [
+    { every: 1, stripes: WIDE },
+    { every: 3, stripes: WIDE },
+    { every: 4, stripes: NARROW },
+    { every: 8, stripes: NARROW },
+  ]) {
+    const { width, come } = start(80);
+    come(47, { gapMs: 80, every });
+    assert.is(width.stripes, NARROW);
+    width.came(80, 0);
+    assert.is(width.stripes, stripes, `every ${every}th`);
+  }
+});
+
+test('over a short way a gap is no less than 40 ms', () => {
+  const { width, come } = start(1);
+  come(48, { gapMs: 39 });
+  assert.is(width.stripes, NARROW);
+  come(48, { gapMs: 41 });
+  assert.is(width.stripes, WIDE);
+});
+
+test('gaps while first bytes wait long come from a queue', () => {
+  const { width, come } = start(80);
+  come(48, { gapMs: 200, waitMs: 110 });
+  assert.is(width.stripes, NARROW);
+  come(48, { gapMs: 200, waitMs: 90 });
+  assert.is(width.stripes, WIDE);
+});
+
+test('after ten seconds it is narrow again, and decided anew', () => {
+  const { width, come, pass } = start(80);
+  come(48, { gapMs: 80 });
+  pass(9_999);
+  // Seen from the wide side they count for nothing.
+  come(40, { gapMs: 80 });
+  assert.is(width.stripes, WIDE);
+  pass(1);
+  assert.is(width.stripes, NARROW);
+  come(47, { gapMs: 80 });
+  assert.is(width.stripes, NARROW);
+  come(1, { gapMs: 80 });
+  assert.is(width.stripes, WIDE);
+});
+
+test.run();
