@@ -66,8 +66,7 @@ const TRACEPARENT = 'traceparent';
  * Asks the server to let the streams of a connection take turns (RFC 9218: the usual urgency, incremental). Otherwise
  * Node.js 22 and 24, whose nghttp2 (since 1.65) goes by that RFC alone, send all that the window of the oldest stream takes
  * before anything of the next one: a hundred reads over one connection began five times as late as upon Node.js 20, with
- * four times the memory at the reader, and, on a crowded machine, so late that keepalive gave the connection up. A server upon
- * Node.js 20 ignores it, as its streams take turns anyway.
+ * four times the memory at the reader. A server upon Node.js 20 ignores it, as its streams take turns anyway.
  */
 const TAKE_TURNS = ['priority', 'u=3, i'] as const;
 
