@@ -167,6 +167,8 @@ export class StripedRead {
 
   /** Asks again for what is late, and first for what comes first. */
   #askAgain(): void {
+    // Before any has come, nobody knows what is late: over a slow link, all are.
+    if (this.#usualMs === 0) return;
     const lateSince = performance.now() - Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
     const again = this.#stripes.filter(({ readers }) => readers > 1).length;
     const late: Stripe[] = [];

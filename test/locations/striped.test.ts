@@ -255,6 +255,16 @@ test('at the end of a blob a stripe that hangs is asked for again without four b
   }
 });
 
+test('nothing is asked for again before any stripe has come: over a slow link all are late', async () => {
+  const size = 4 * MiB;
+  const locations = source(size);
+  const reader = new Reader(open(locations, size));
+  await sleep(600);
+  assert.is(locations.calls.length, 4);
+  for (const call of locations.calls) call.give();
+  assert.ok((await finished(reader.whole)).equals(BLOB.subarray(0, size)));
+});
+
 test('no more than three are asked for again at a time, the first ones first', async () => {
   const size = 16 * MiB;
   const locations = source(size);
