@@ -7,7 +7,7 @@
  */
 import type { Checkpoint } from '../../lib/locations/store.js';
 
-/** Writes at a time. Checkpoints come every 4 MiB at the most, so three are enough for 1 Gbit/s at 80 ms. */
+/** Writes at a time. Checkpoints come no more often than every 4 MiB, so three are enough for 1 Gbit/s at 80 ms. */
 const MOST_WRITES = 3;
 
 /** Answers false if the claim is lost. `first`: it counts whatever is on record. */
