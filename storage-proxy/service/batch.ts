@@ -18,7 +18,7 @@ const MAX_BLOB_BYTES = MIB;
 /** The data of a batch. */
 const MAX_BATCH_BYTES = 3 * MIB;
 
-export function batchHandlers({ engine, gates, make }: Parts) {
+export function batchHandlers({ engine, gates, make, metrics }: Parts) {
   return {
     BatchReadBlobs: make.unary<BatchReadBlobsRequest__Output, BatchReadBlobsResponse>(async (request, { signal }) => {
       const digests = asDigests(request.digests);
@@ -42,6 +42,7 @@ export function batchHandlers({ engine, gates, make }: Parts) {
         const blobs = await each(chosen, CONCURRENCY, async ({ digest, error, body }): Promise<BlobRead> => {
           if (!body) return { digest, status: toStatusMessage(error) };
           const read = await outcome(() => collect(body));
+          metrics.moved('read', read.value?.length ?? 0);
           return { digest, data: read.value ?? '', status: toStatusMessage(read.error) };
         });
         return { blobs };
@@ -62,6 +63,7 @@ export function batchHandlers({ engine, gates, make }: Parts) {
           );
         return gates.batches.run(signal, async () => ({
           results: await each(blobs, CONCURRENCY, async ({ digest, data }) => {
+            metrics.moved('written', data.length);
             const { error } = await outcome(() => write(engine, digest, data, signal));
             return { digest, status: toStatusMessage(error) };
           }),
