@@ -20,7 +20,7 @@ import { idleQueues, roomsIn, type Usable, usableQueues } from './queues.js';
 import { Refiler } from './refiler.js';
 import type { Target } from './roster.js';
 import { type QueueSlots, Slots } from './slots.js';
-import { divide } from './sources.js';
+import { divide, inOrder } from './sources.js';
 import { Throttle } from './throttle.js';
 import { Wake } from './wake.js';
 
@@ -86,7 +86,7 @@ export class Replicator {
     const claim = waiting ? undefined : await this.#options.replication.claimOne(digest, target);
     if (claim && claim.kind !== 'claimed') return claim;
     const job = waiting ?? (claim && this.#hold([claim.job])[0]);
-    if (job) await this.#track(this.#copies.one(job));
+    if (job) await this.#track(this.#copies.one(inOrder(job, this.#options.locations)));
     return undefined;
   }
 

@@ -1,4 +1,5 @@
 /** Which source a claimed copy is made from: by health, then by preference, among those that have a slot for it. */
+import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
 import { BATCH_BLOBS, SMALL_BLOB_BYTES } from './batch.js';
 import type { HeldJob } from './leases.js';
@@ -19,7 +20,7 @@ export function divide(
   for (const job of jobs) {
     const { target } = job;
     const large = job.size > SMALL_BLOB_BYTES;
-    const sources = locations.forReading(job.sources.filter(name => name !== target));
+    const sources = sourcesOf(job, locations);
     const usable = sources.filter(source => source.serves('read'));
     const first =
       usable.find(({ name }) => hasRoom(slots.of({ target, source: name, large }))) ?? usable[0] ?? sources[0];
@@ -30,4 +31,14 @@ export function divide(
     divided.set(queue, others);
   }
   return divided;
+}
+
+/** A job that is begun at once, whether or not its sources have slots free: these in the order in which they are tried. */
+export function inOrder(job: HeldJob, locations: Locations): HeldJob {
+  const sources = sourcesOf(job, locations).map(({ name }) => name);
+  return sources.length > 0 ? { ...job, sources } : job;
+}
+
+function sourcesOf({ sources, target }: HeldJob, locations: Locations): Location[] {
+  return locations.forReading(sources.filter(name => name !== target));
 }
