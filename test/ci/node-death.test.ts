@@ -138,7 +138,7 @@ for (const name of ['docker', 'podman', 'skopeo']) {
       assert.ok(client);
       const place = which.startsWith('one') ? two : one;
       const repository = `${name}/${place.location}`;
-      const port = await throttled({ host: '127.0.0.1', port: stack.ports[place.gateway] }, bytesPerSecond);
+      const { port } = await throttled({ host: '127.0.0.1', port: stack.ports[place.gateway] }, bytesPerSecond);
       const made = await client.make(`127.0.0.1:${port}/${repository}:1`);
 
       const pushing = client.push(`127.0.0.1:${port}/${repository}:1`);

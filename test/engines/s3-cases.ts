@@ -290,7 +290,7 @@ export function s3Cases(
   if (canBeFull) test('a store that is full says so, and reading goes on', storeThatIsFull);
 
   test('a slow server is no broken server', async () => {
-    const port = await throttled(server, 3 * MIB);
+    const { port } = await throttled(server, 3 * MIB);
     const engine = openEngine({ port });
     const data = pattern(9 * MIB, 9);
     const { session } = await append(engine, (await engine.begin({})).session, data);
