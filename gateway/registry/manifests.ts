@@ -24,7 +24,12 @@ const REMEMBERED_TAGS = 10_000;
 /** How many tags one push may set. With the longest names, its request still fits into what a server reads of a head. */
 export const MOST_TAGS = 100;
 
-export function manifest(parts: Parts): Resource<'manifest'> {
+type ManifestParts = Pick<
+  Parts,
+  'authorizer' | 'config' | 'manifestCache' | 'manifests' | 'replicationSignal' | 'tags'
+>;
+
+export function manifest(parts: ManifestParts): Resource<'manifest'> {
   const { authorizer, config, manifestCache, manifests, replicationSignal } = parts;
   /** What a tag stood for last. Only a guess, so that the database need not send bytes that are here: it always decides. */
   const guesses = new LRUCache<string, Digest>({ max: REMEMBERED_TAGS });
