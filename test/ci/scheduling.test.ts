@@ -239,7 +239,7 @@ test('a limit in the database holds, is kept over a restart, and lifted is lifte
     worker = await startWorker('apstorage');
   }
   await limits.setLimits('apstorage', { concurrency: undefined, bytesPerSecond: 1_000 });
-  await sleep(5_000);
+  assert.ok(await until(() => worker.log().includes('"location":"apstorage","bytesPerSecond":1000,'), 20_000));
   const slow = [await put(randomBytes(8 * MiB), 'usstorage')];
   assert.not(await until(async () => (await arrived(slow, 'apstorage')) === 1, 3_000));
   await limits.setLimits('apstorage', { concurrency: undefined, bytesPerSecond: undefined });

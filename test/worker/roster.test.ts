@@ -1,4 +1,4 @@
-/** Sharing locations among workers: limits, taking over, giving back. The database is real; leases run out by SQL. */
+/** Sharing locations among workers: pausing, taking over, giving back. The database is real; leases run out by SQL. */
 import { randomUUID } from 'node:crypto';
 import pino from 'pino';
 import * as assert from 'uvu/assert';
@@ -19,7 +19,6 @@ test.before(async () => {
 });
 test.before.each(async () => {
   await m.db.query('delete from worker');
-  await m.db.query('delete from locationlimit');
 });
 
 interface Settings {
@@ -55,7 +54,6 @@ function enrol(
   return { roster, id, lines, [Symbol.asyncDispose]: () => roster.close() };
 }
 const names = ({ roster }: Enrolled) => roster.targets.map(target => target.name).sort();
-const part = ({ roster }: Enrolled) => roster.targets.find(target => target.name === 'eustorage');
 
 test("a location that is paused is nobody's target, until it is resumed", async () => {
   await using one = enrol(ALL);
@@ -65,28 +63,6 @@ test("a location that is paused is nobody's target, until it is resumed", async 
   assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 20_000));
   await workers.setPaused('eustorage', false);
   assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 20_000));
-});
-
-test('limits are shared out, whole, and in force within 5 seconds', async () => {
-  await using one = enrol(['eustorage'], {});
-  await using two = enrol(['eustorage'], {});
-  const workers = new Workers(m.db);
-  const slots = () => [part(one)?.slots, part(two)?.slots].sort();
-  const rates = () => [part(one)?.throttle.limit, part(two)?.throttle.limit];
-  assert.ok(await until(() => part(one) !== undefined && part(two) !== undefined, 10_000));
-  assert.equal(
-    [slots(), rates()],
-    [
-      [undefined, undefined],
-      [undefined, undefined],
-    ],
-  );
-  await workers.setLimits('eustorage', { concurrency: 3, bytesPerSecond: 1_000 });
-  // Five seconds, and what a crowded machine adds.
-  assert.ok(
-    await until(() => slots().join() === '1,2' && rates().join() === '500,500', 15_000),
-    `${slots()} ${rates()}`,
-  );
 });
 
 test('a location without a living worker is taken over, reported once, and given back', async () => {

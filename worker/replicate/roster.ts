@@ -40,6 +40,8 @@ export class Roster {
   readonly #startedAt = performance.now();
   readonly #throttles = new Map<string, Throttle>();
   readonly #takenOver = new Set<string>();
+  /** The limits that were last told of each location. */
+  readonly #toldLimits = new Map<string, string>();
   readonly #running: Promise<void>;
   #known: readonly string[] = [];
   #targets: readonly Target[] = [];
@@ -94,6 +96,7 @@ export class Roster {
     const before = describe(this.#targets, this.#paused);
     this.#paused = shares.filter(share => share.paused).map(share => share.location);
     this.#targets = shares.filter(share => this.#isMine(share) && !share.paused).map(share => this.#targetOf(share));
+    for (const target of this.#targets) this.#tellLimits(target);
     if (describe(this.#targets, this.#paused) !== before) onChange();
   }
 
@@ -118,12 +121,27 @@ export class Roster {
     metrics.takenOver.set({ location }, takesOver ? 1 : 0);
   }
 
+  /** Says what this worker may take from now on, so that one can see when a limit is in force. */
+  #tellLimits({ name: location, slots: copies, throttle: { limit: bytesPerSecond } }: Target): void {
+    const isLimited = copies !== undefined || bytesPerSecond !== undefined;
+    const limits = JSON.stringify({ copies, bytesPerSecond });
+    if (limits === (this.#toldLimits.get(location) ?? '{}')) return;
+    this.#toldLimits.set(location, limits);
+    this.#options.log.info(
+      { location, copies, bytesPerSecond },
+      isLimited
+        ? 'copying to this location is limited: this is the part of this worker'
+        : 'copying to this location has no limit any more',
+    );
+  }
+
   /** A location that was removed is nobody's, and is not reported any more. */
   #forgetRemoved(shares: readonly Share[]): void {
     for (const location of this.#known) {
       if (shares.some(share => share.location === location)) continue;
       this.#throttles.delete(location);
       this.#takenOver.delete(location);
+      this.#toldLimits.delete(location);
       this.#options.metrics.takenOver.remove({ location });
     }
     this.#known = shares.map(share => share.location);
