@@ -20,6 +20,9 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
 
+/** What may be kept of the bytes that were handed out without reading less ahead: with the stripe at hand, the eighth. */
+const BESIDE_BYTES = SEGMENT_BYTES - STRIPE_BYTES;
+
 /** Copies that go on side by side share what is on its way (width.ts); so many stripes of each at the least. */
 const LEAST_STRIPES = 4;
 
@@ -48,6 +51,8 @@ export interface StripedRequest extends Omit<ReadRequest, 'range'> {
   /** The first byte that is wanted; all that follow are. */
   readonly from: number;
   readonly budget: ReadAhead;
+  /** How many of the bytes that were handed out are kept now for others: they take from what is read ahead. */
+  readonly keptBeside?: () => number;
   /**
    * Whether whoever takes the bytes is done with each piece when it asks for the next one: its memory is then used again,
    * which spares much work (read-ahead.ts).
@@ -183,7 +188,9 @@ export class StripedRead {
 
   /** Whether no more may be read ahead. */
   #isFull(): boolean {
-    return Math.min(this.#request.size, this.#next + STRIPE_BYTES) > this.#kept + READ_AHEAD_BYTES;
+    const { size, keptBeside = () => 0 } = this.#request;
+    const most = READ_AHEAD_BYTES - Math.max(0, keptBeside() - BESIDE_BYTES);
+    return Math.min(size, this.#next + STRIPE_BYTES) > this.#kept + most;
   }
 
   /** Asks for as much as may be on its way. */

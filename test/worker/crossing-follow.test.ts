@@ -149,6 +149,36 @@ test('a ring keeps the last 16 MiB, and less of each when there are many', () =>
   assert.is(memory.used, 0);
 });
 
+test('of a copy that nobody follows, the beginning is kept for who may come, and then nothing', async () => {
+  const blob = randomBytes(20 * MiB);
+  const memory = new RingMemory();
+  const crossing = new Crossing(blob.length, memory);
+  const copy = crossing.through(0, async at => pieces(blob, at));
+  let at = 0;
+  const copyTo = async (end: number) => {
+    for (; at < end; at += (await copy.next()).value?.length ?? 0);
+  };
+  await copyTo(15 * MiB);
+  assert.ok(crossing.keptBytes >= at);
+  const early = crossing.follow({ offset: 0, limit: MiB, patienceMs: 10_000 }, never);
+  assert.is((await early.next()).value?.kind, 'data');
+  await early.return();
+  // Who has just gone may come back.
+  await copyTo(17 * MiB);
+  assert.ok(crossing.keptBytes >= 15 * MiB);
+  crossing.settle({ kind: 'failed' });
+  await copy.return();
+
+  const alone = new Crossing(blob.length, memory);
+  const rest = alone.through(0, async from => pieces(blob, from));
+  for (at = 0; at < 17 * MiB; at += (await rest.next()).value?.length ?? 0);
+  assert.equal([alone.keptBytes, memory.used], [0, 0]);
+  // Whoever comes now gets what comes next.
+  const late = follow(alone, 18 * MiB, MiB);
+  await drain(rest);
+  assert.ok((await late).bytes.equals(blob.subarray(18 * MiB, 19 * MiB)));
+});
+
 test('what a follower was given stays as it is, though the memory is used again', async () => {
   const blob = randomBytes(40 * MiB);
   const crossing = crossingOf(blob.length);

@@ -1,14 +1,15 @@
 /**
  * One blob on its way to this region: the copy publishes its bytes in order, followers read them on the way.
  *
- * Only the last bytes are kept (ring.ts), and the copy never waits for a follower. One who needs bytes that are gone
- * waits until the blob is stored, unless that would take longer than its patience, as far as the rate so far can tell.
+ * Only the last bytes are kept (ring.ts), and those only while somebody could use them: the first ones for who may still
+ * come, the later ones for who follows. The copy never waits for a follower. One who needs bytes that are gone waits until
+ * the blob is stored, unless that would take longer than its patience, as far as the rate so far can tell.
  *
  * A crossing that a follower began has an opening as well: the blob's first bytes, read before it is known whether this
  * worker may copy it, since the database can be far away. The copy, if it begins at the beginning, takes them from here.
  */
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
-import { Ring, type RingMemory } from './ring.js';
+import { RING_BYTES, Ring, type RingMemory } from './ring.js';
 
 /** How a crossing ended. */
 export type Outcome =
@@ -44,6 +45,9 @@ const RATE_KNOWN_MS = 250;
 /** A follower that has all bytes that there are waits no longer than this for the next: the sources must be in trouble. */
 const STALL_MS = 4_000;
 
+/** One that goes to read a piece from afar, or whose gateway asks anew, is back within this time. */
+const BACK_MS = 5_000;
+
 /** A follower that waits says so this often; crossings.ts wakes it for that. */
 export const TICK_MS = 500;
 
@@ -70,6 +74,7 @@ export class Crossing {
   #began: { readonly at: number; readonly offset: number } | undefined;
   #adopted = false;
   #followers = 0;
+  #followedAt = Number.NEGATIVE_INFINITY;
   #outcome: Outcome | undefined;
 
   constructor(size: number, memory: RingMemory) {
@@ -85,6 +90,11 @@ export class Crossing {
   /** Whether somebody reads here. */
   get isFollowed(): boolean {
     return this.#followers > 0;
+  }
+
+  /** How many bytes are kept here in memory. */
+  get keptBytes(): number {
+    return this.#opening.end + this.#ring.keptBytes;
   }
 
   /** A copy will publish here. False if one does already, or it is over. */
@@ -135,7 +145,8 @@ export class Crossing {
     }
     if (at === this.size) return;
     for await (const piece of await open(at)) {
-      if (!this.#outcome) this.#ring.push(piece);
+      if (this.#isUseful()) this.#ring.push(piece);
+      else this.#ring.restart(this.#ring.end + piece.length);
       this.#wake(true);
       yield piece;
     }
@@ -168,7 +179,15 @@ export class Crossing {
       yield* this.#news(wanted, signal);
     } finally {
       this.#followers--;
+      this.#followedAt = performance.now();
     }
+  }
+
+  /** Whether somebody may want the bytes that come now. */
+  #isUseful(): boolean {
+    if (this.#outcome) return false;
+    const isBeginning = this.#ring.end < RING_BYTES;
+    return isBeginning || this.#followers > 0 || performance.now() - this.#followedAt < BACK_MS;
   }
 
   async *#news({ offset, limit, patienceMs }: Wanted, signal: AbortSignal): AsyncGenerator<News, void, undefined> {

@@ -11,6 +11,7 @@ const BLOCK_BYTES = 1024 * 1024;
 
 /** What one ring keeps at the most. */
 const MOST_BLOCKS = 16;
+export const RING_BYTES = MOST_BLOCKS * BLOCK_BYTES;
 
 /** What all rings of a process keep together, beyond the least that each has in any case. */
 const ALL_BLOCKS = 128;
@@ -59,6 +60,11 @@ export class Ring {
   }
   get end(): number {
     return this.#end;
+  }
+
+  /** What it takes of the memory. */
+  get keptBytes(): number {
+    return this.#blocks.length * BLOCK_BYTES;
   }
 
   /** Forgets everything; the next bytes are those from `offset` on. */

@@ -95,7 +95,7 @@ async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
 }
 
 /** The blob's bytes from an offset on, from whichever sources can give them. */
-function openSource({ job, target, locations, suspects }: LargeCopy, from: number): StripedRead {
+function openSource({ job, target, locations, suspects, crossing }: LargeCopy, from: number): StripedRead {
   return new StripedRead({
     locations,
     digest: job.digest,
@@ -105,6 +105,7 @@ function openSource({ job, target, locations, suspects }: LargeCopy, from: numbe
     context: contextOf(job),
     onDamaged: location => suspects.add(location),
     budget: locations.readAhead,
+    keptBeside: () => crossing.keptBytes,
     transient: true,
   });
 }

@@ -1,0 +1,207 @@
+/**
+ * What one copy of a large blob keeps in memory: 64 MiB at the most, however fast the source and however slow the target.
+ * Everything between the two is real; the source answers as it is told to, and the target takes what it is told to take.
+ */
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
+import { Location } from '../../lib/locations/location.js';
+import { ReadAhead, STRIPE_BYTES } from '../../lib/locations/read-ahead.js';
+import { type Checkpoint, RemoteStore } from '../../lib/locations/store.js';
+import { Database } from '../../lib/metadata/database.js';
+import { Replication } from '../../lib/metadata/replication.js';
+import { digestOf } from '../../lib/oci/digest.js';
+import { Crossing } from '../../worker/crossing/crossing.js';
+import { RingMemory } from '../../worker/crossing/ring.js';
+import { copyLarge } from '../../worker/replicate/large.js';
+import { Throttle } from '../../worker/replicate/throttle.js';
+import { finished, pattern } from '../contract/bytes.js';
+import { ScriptedSource } from '../locations/scripted-source.js';
+import { quiet } from '../support/clients.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('worker: the memory of a copy');
+const MiB = 1024 * 1024;
+const BLOB = pattern(112 * MiB, 3);
+const digest = digestOf(Buffer.from('neither the source nor the target hashes'));
+const MOST = 64 * MiB;
+/** A store's checkpoints come no more often. */
+const STEP = 4 * MiB;
+
+/** What all that a copy keeps came to at its peak. */
+class Memory {
+  readonly ring = new RingMemory();
+  /** Stripes whose memory is taken, and not given back. */
+  stripes = 0;
+  peak = 0;
+
+  get bytes(): number {
+    return this.stripes * STRIPE_BYTES + this.ring.used * MiB;
+  }
+  look(): void {
+    this.peak = Math.max(this.peak, this.bytes);
+  }
+}
+
+class CountedReadAhead extends ReadAhead {
+  readonly #memory: Memory;
+
+  constructor(memory: Memory) {
+    super();
+    this.#memory = memory;
+  }
+  override buffer(): Buffer {
+    this.#memory.stripes++;
+    this.#memory.look();
+    return super.buffer();
+  }
+  override reuse(buffer: Buffer): void {
+    this.#memory.stripes--;
+    super.reuse(buffer);
+  }
+}
+
+/** A source whose stripes come in two halves, with a gap as over a connection that has lost a packet. */
+class Source extends ScriptedSource {
+  override readonly readAhead: ReadAhead;
+  /** The most stripes that were on their way at a time. */
+  widest = 0;
+
+  constructor(memory: Memory, gapMs: number) {
+    super(BLOB, MiB / 2);
+    this.readAhead = new CountedReadAhead(memory);
+    this.onCall = call => {
+      this.widest = Math.max(this.widest, this.open.length);
+      call.give(gapMs > 0 ? MiB / 2 : undefined);
+      if (gapMs > 0) void sleep(gapMs).then(() => call.give());
+    };
+  }
+}
+
+/** A target that takes one piece after the other, when `wait` lets it. */
+class Target extends RemoteStore {
+  readonly #wait: (at: number) => Promise<void>;
+  readonly got: Buffer[] = [];
+  at = 0;
+
+  constructor(wait: (at: number) => Promise<void>) {
+    super(new Location('target', []));
+    this.#wait = wait;
+  }
+  override async stat(): Promise<undefined> {
+    return undefined;
+  }
+  override async begin(): Promise<Checkpoint> {
+    return { offset: 0, session: Buffer.alloc(0) };
+  }
+  override async append(
+    session: Buffer,
+    source: AsyncIterable<Buffer>,
+    onCheckpoint: (checkpoint: Checkpoint) => void,
+  ): Promise<Checkpoint> {
+    let told = 0;
+    for await (const piece of source) {
+      this.got.push(Buffer.from(piece));
+      this.at += piece.length;
+      await this.#wait(this.at);
+      if (this.at - told < STEP) continue;
+      told = this.at;
+      onCheckpoint({ offset: told, session });
+    }
+    return { offset: this.at, session };
+  }
+  override async commit(): Promise<number> {
+    return this.at;
+  }
+}
+class TargetLocation extends Location {
+  override readonly store: RemoteStore;
+
+  constructor(store: RemoteStore) {
+    super('target', []);
+    this.store = store;
+  }
+}
+
+const url = 'postgresql://127.0.0.1:1/nowhere';
+/** Nobody asks it anything. */
+const nowhere = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
+
+/** Keeps checkpoints in nobody's database; or, as one that is away does, none. */
+class Kept extends Replication {
+  readonly #keeps: boolean;
+
+  constructor(keeps: boolean) {
+    super(nowhere);
+    this.#keeps = keeps;
+  }
+  override async checkpoint(): Promise<boolean> {
+    if (!this.#keeps) throw new Error('the database is away');
+    return true;
+  }
+}
+
+interface Case {
+  readonly gapMs: number;
+  readonly keeps: boolean;
+  readonly followed: boolean;
+  /** The target begins to be slow here. */
+  readonly slowFrom: number;
+}
+
+async function copied({ gapMs, keeps, followed, slowFrom }: Case) {
+  const memory = new Memory();
+  const locations = new Source(memory, gapMs);
+  const crossing = new Crossing(BLOB.length, memory.ring);
+  const following = new AbortController();
+  // One that takes the first bytes, and never asks for more.
+  const follower = crossing.follow({ offset: 0, limit: BLOB.length, patienceMs: 60_000 }, following.signal);
+  const first = followed ? follower.next() : undefined;
+  let stopAt = slowFrom;
+  const store = new Target(async at => {
+    memory.look();
+    if (at < stopAt) return;
+    stopAt = at + STEP + MiB / 2;
+    // Slow: nothing is taken until all that can come has come.
+    for (let quiet = 0; quiet < 10; quiet++) await setImmediate();
+    if (gapMs > 0) await sleep(2 * gapMs);
+    memory.look();
+  });
+  const job = {
+    ...{ id: '1', token: '', digest, size: BLOB.length, target: 'target', sources: ['scripted'], attempts: 1 },
+    ...{ checkpoint: undefined, traceId: undefined, cause: undefined, signal: new AbortController().signal },
+  };
+  const copy = { locations, target: new TargetLocation(store), replication: new Kept(keeps), job, crossing };
+  try {
+    await finished(copyLarge({ ...copy, throttle: new Throttle(), suspects: new Set(), readBytes: 0 }), 25_000);
+  } finally {
+    crossing.settle({ kind: 'stored' });
+    following.abort();
+    await first;
+    await follower.return();
+  }
+  assert.ok(Buffer.concat(store.got).equals(BLOB), 'every byte, in order');
+  return { peak: memory.peak, left: memory.bytes, widest: locations.widest };
+}
+
+for (const followed of [false, true]) {
+  const who = followed ? ' that is followed' : '';
+  test(`a copy${who} keeps 64 MiB at the most while its target is slow`, async () => {
+    const { peak, left } = await copied({ gapMs: 0, keeps: true, followed, slowFrom: 0 });
+    assert.ok(peak <= MOST, `${peak / MiB} MiB`);
+    assert.ok(peak >= 48 * MiB, `it reads ahead: ${peak / MiB} MiB`);
+    assert.is(left, 0);
+  });
+
+  test(`a copy${who} does so where packets get lost, too, and more is on its way`, async () => {
+    const { peak, widest } = await copied({ gapMs: 50, keeps: true, followed, slowFrom: 56 * MiB });
+    assert.is(widest, 28);
+    assert.ok(peak <= MOST && peak >= 40 * MiB, `${peak / MiB} MiB`);
+  });
+}
+
+test('a copy that is followed does so while no checkpoint can be recorded', async () => {
+  const { peak } = await copied({ gapMs: 0, keeps: false, followed: true, slowFrom: 0 });
+  assert.ok(peak <= MOST && peak >= 48 * MiB, `${peak / MiB} MiB`);
+});
+
+test.run();
