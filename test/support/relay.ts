@@ -16,6 +16,8 @@ export interface Relay {
   readonly sent: number;
   /** What may come from the target in a second, over all connections. */
   bytesPerSecond: number;
+  /** What may go to it. */
+  sentPerSecond: number;
   /** From now on nothing passes, and nobody is told; or again. Connections that were open stay dead. */
   cut(): void;
   mend(): void;
@@ -27,7 +29,8 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
   let received = 0;
   let sent = 0;
   let isCut = false;
-  let freeAt = 0;
+  const arrival = pace(() => relay.bytesPerSecond);
+  const departure = pace(() => relay.sentPerSecond);
 
   async function carry(from: Socket, to: Socket, meter: (bytes: number) => Promise<void>): Promise<void> {
     for await (const piece of from) {
@@ -52,16 +55,14 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
         if (!isCut) end();
       });
     }
-    const count = async (bytes: number) => {
-      received += bytes;
-      const now = performance.now();
-      freeAt = Math.max(now, freeAt) + (bytes / relay.bytesPerSecond) * 1_000;
-      if (freeAt > now) await sleep(freeAt - now);
-    };
-    carry(near, far, async bytes => {
+    carry(near, far, bytes => {
       sent += bytes;
+      return departure(bytes);
     }).catch(end);
-    carry(far, near, count).catch(end);
+    carry(far, near, bytes => {
+      received += bytes;
+      return arrival(bytes);
+    }).catch(end);
   });
   const relay: Relay = {
     port: await freePort(),
@@ -73,6 +74,7 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
       return sent;
     },
     bytesPerSecond: Number.POSITIVE_INFINITY,
+    sentPerSecond: Number.POSITIVE_INFINITY,
     cut: () => {
       isCut = true;
     },
@@ -89,4 +91,14 @@ export async function startRelay(host = '127.0.0.1'): Promise<Relay> {
     await once(server, 'close');
   });
   return relay;
+}
+
+/** Lets bytes pass, one piece after the other, no faster than the rate says now. */
+function pace(rate: () => number): (bytes: number) => Promise<void> {
+  let freeAt = 0;
+  return async bytes => {
+    const now = performance.now();
+    freeAt = Math.max(now, freeAt) + (bytes / rate()) * 1_000;
+    if (freeAt > now) await sleep(freeAt - now);
+  };
 }
