@@ -4,11 +4,7 @@
  */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { Location } from '../../lib/locations/location.js';
 import { ReadAhead, STRIPE_BYTES } from '../../lib/locations/read-ahead.js';
-import { type Checkpoint, RemoteStore } from '../../lib/locations/store.js';
-import { Database } from '../../lib/metadata/database.js';
-import { Replication } from '../../lib/metadata/replication.js';
 import { digestOf } from '../../lib/oci/digest.js';
 import { Crossing } from '../../worker/crossing/crossing.js';
 import { RingMemory } from '../../worker/crossing/ring.js';
@@ -16,16 +12,14 @@ import { copyLarge } from '../../worker/replicate/large.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { finished, pattern } from '../contract/bytes.js';
 import { ScriptedSource } from '../locations/scripted-source.js';
-import { quiet } from '../support/clients.js';
 import { suite } from '../support/suite.js';
+import { CHECKPOINT_BYTES, ScriptedReplication, ScriptedTarget, TargetLocation } from './scripted-target.js';
 
 const test = suite('worker: the memory of a copy');
 const MiB = 1024 * 1024;
 const BLOB = pattern(112 * MiB, 3);
 const digest = digestOf(Buffer.from('neither the source nor the target hashes'));
 const MOST = 64 * MiB;
-/** A store's checkpoints come no more often. */
-const STEP = 4 * MiB;
 
 /** What all that a copy keeps came to at its peak. */
 class Memory {
@@ -77,69 +71,6 @@ class Source extends ScriptedSource {
   }
 }
 
-/** A target that takes one piece after the other, when `wait` lets it. */
-class Target extends RemoteStore {
-  readonly #wait: (at: number) => Promise<void>;
-  readonly got: Buffer[] = [];
-  at = 0;
-
-  constructor(wait: (at: number) => Promise<void>) {
-    super(new Location('target', []));
-    this.#wait = wait;
-  }
-  override async stat(): Promise<undefined> {
-    return undefined;
-  }
-  override async begin(): Promise<Checkpoint> {
-    return { offset: 0, session: Buffer.alloc(0) };
-  }
-  override async append(
-    session: Buffer,
-    source: AsyncIterable<Buffer>,
-    onCheckpoint: (checkpoint: Checkpoint) => void,
-  ): Promise<Checkpoint> {
-    let told = 0;
-    for await (const piece of source) {
-      this.got.push(Buffer.from(piece));
-      this.at += piece.length;
-      await this.#wait(this.at);
-      if (this.at - told < STEP) continue;
-      told = this.at;
-      onCheckpoint({ offset: told, session });
-    }
-    return { offset: this.at, session };
-  }
-  override async commit(): Promise<number> {
-    return this.at;
-  }
-}
-class TargetLocation extends Location {
-  override readonly store: RemoteStore;
-
-  constructor(store: RemoteStore) {
-    super('target', []);
-    this.store = store;
-  }
-}
-
-const url = 'postgresql://127.0.0.1:1/nowhere';
-/** Nobody asks it anything. */
-const nowhere = new Database({ url, listenUrl: url, poolSize: 1 }, quiet);
-
-/** Keeps checkpoints in nobody's database; or, as one that is away does, none. */
-class Kept extends Replication {
-  readonly #keeps: boolean;
-
-  constructor(keeps: boolean) {
-    super(nowhere);
-    this.#keeps = keeps;
-  }
-  override async checkpoint(): Promise<boolean> {
-    if (!this.#keeps) throw new Error('the database is away');
-    return true;
-  }
-}
-
 interface Case {
   readonly gapMs: number;
   readonly keeps: boolean;
@@ -157,10 +88,10 @@ async function copied({ gapMs, keeps, followed, slowFrom }: Case) {
   const follower = crossing.follow({ offset: 0, limit: BLOB.length, patienceMs: 60_000 }, following.signal);
   const first = followed ? follower.next() : undefined;
   let stopAt = slowFrom;
-  const store = new Target(async at => {
+  const store = new ScriptedTarget(async at => {
     memory.look();
     if (at < stopAt) return;
-    stopAt = at + STEP + MiB / 2;
+    stopAt = at + CHECKPOINT_BYTES + MiB / 2;
     // Slow: nothing is taken until all that can come has come.
     for (let quiet = 0; quiet < 10; quiet++) await setImmediate();
     if (gapMs > 0) await sleep(2 * gapMs);
@@ -170,7 +101,13 @@ async function copied({ gapMs, keeps, followed, slowFrom }: Case) {
     ...{ id: '1', token: '', digest, size: BLOB.length, target: 'target', sources: ['scripted'], attempts: 1 },
     ...{ checkpoint: undefined, traceId: undefined, cause: undefined, signal: new AbortController().signal },
   };
-  const copy = { locations, target: new TargetLocation(store), replication: new Kept(keeps), job, crossing };
+  const copy = {
+    locations,
+    target: new TargetLocation(store),
+    replication: new ScriptedReplication(keeps),
+    job,
+    crossing,
+  };
   try {
     await finished(copyLarge({ ...copy, throttle: new Throttle(), suspects: new Set(), readBytes: 0 }), 25_000);
   } finally {

@@ -12,8 +12,14 @@ import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
 import type { Throttle } from './throttle.js';
 
-/** Small blobs of a batch that are hashed where they are at the same time. */
-const LOOKED_AT_AT_ONCE = 8;
+/** Small blobs of a batch that are hashed where they are, or go by themselves, at the same time. */
+const SINGLE_AT_ONCE = 8;
+
+/**
+ * A small blob is tried in a batch so often. A batch has one deadline for all of it, which a very slow link does not meet,
+ * however often it is tried; a blob by itself goes on as long as anything comes.
+ */
+const TRIES_IN_BATCH = 3;
 
 export interface CopiesOptions {
   readonly locations: Locations;
@@ -37,14 +43,17 @@ export class Copies {
   async batch(jobs: readonly HeldJob[]): Promise<void> {
     // What stands in the target alone, unverified, cannot be copied: it is looked at where it is.
     const standing = jobs.filter(isOnlyInTarget);
-    const others = jobs.filter(job => !standing.includes(job));
+    const single = jobs.filter(job => job.attempts > TRIES_IN_BATCH && !standing.includes(job));
+    const others = jobs.filter(job => !standing.includes(job) && !single.includes(job));
     if (others.length > 0) await this.#batch(others);
     if (standing.length > 0) await this.#standing(standing);
+    const limit = pLimit(SINGLE_AT_ONCE);
+    await Promise.all(single.map(job => limit(() => this.one(job))));
   }
 
   /** Looks at many where they are: some at a time, and what became of all is recorded together. */
   async #standing(jobs: readonly HeldJob[]): Promise<void> {
-    const limit = pLimit(LOOKED_AT_AT_ONCE);
+    const limit = pLimit(SINGLE_AT_ONCE);
     const look = async (job: HeldJob) => {
       const span = beginCopy(job);
       try {
