@@ -38,6 +38,13 @@ const FORGIVEN = 0.999;
 /** A connection that nobody uses is closed: each costs a keepalive a second on both sides. */
 const IDLE_MS = 60_000;
 
+/**
+ * How long a ping may be on its way. It waits behind all that was written to its connection: some megabytes in the sender's
+ * kernel, a share of what is carried side by side, which a link of 2 Mbit/s is busy with for a minute. A connection that is
+ * given up meanwhile loses them, and asks for the same again, for ever. Readers notice silence by themselves.
+ */
+const PING_MS = 120_000;
+
 interface Lane {
   readonly connection: Renewed<StorageClient>;
   /** Calls on it. */
@@ -105,7 +112,11 @@ export class Lanes {
   }
 
   #open(): void {
-    const options = { ...bulkChannelOptions(FAR_WINDOW), 'grpc.client_idle_timeout_ms': IDLE_MS };
+    const options = {
+      ...bulkChannelOptions(FAR_WINDOW),
+      'grpc.keepalive_timeout_ms': PING_MS,
+      'grpc.client_idle_timeout_ms': IDLE_MS,
+    };
     const connection = this.#security.renewed(StorageStub, this.#address, 'storage-proxy', options);
     this.#lanes.push({ connection, busy: 0, usualMs: 0 });
   }

@@ -68,6 +68,9 @@ const APPEND_BYTES = 2 * FRAME_BYTES;
 /** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
 const LONG_DEADLINE_MS = 10 * 60_000;
 
+/** 3 MiB at the most, many side by side. */
+const BATCH_DEADLINE_MS = 60_000;
+
 /** What a caller may say about a call to a location. */
 export interface StoreContext extends CallContext {
   /** Calls with the same word go to the same node while it lives: an upload's node has its running hash. */
@@ -154,10 +157,14 @@ export class RemoteStore {
     return { size, bytes: (async function* () {})() };
   }
 
-  /** Reads small blobs (≤ 1 MiB each) in one round trip; the answers are in the order asked. Many may run side by side. */
-  async readBatch(digests: Digest[], context?: Context): Promise<BatchItem<Buffer>[]> {
+  /**
+   * Reads small blobs (≤ 1 MiB each) in one round trip; the answers are in the order asked. Many may run side by side. All
+   * of it must be here in time.
+   */
+  async readBatch(digests: Digest[], context?: Context, deadlineMs = BATCH_DEADLINE_MS): Promise<BatchItem<Buffer>[]> {
     const answer = await this.#route.stream(
-      (stub, done) => callUnary(stub.batchReadBlobs.bind(stub), { digests }, asContext(context), 60_000).finally(done),
+      (stub, done) =>
+        callUnary(stub.batchReadBlobs.bind(stub), { digests }, asContext(context), deadlineMs).finally(done),
       true,
     );
     if (answer.blobs.length !== digests.length)

@@ -57,6 +57,12 @@ export interface RunningServer {
   stop(graceMs: number, farewellMs?: number): Promise<void>;
 }
 
+/**
+ * A ping waits behind the bytes that were sent before it, megabytes over a slow link: a client that gets them is not dead.
+ * One that is costs what its calls hold, a little longer.
+ */
+const KEEPALIVE_TIMEOUT_MS = 120_000;
+
 /** Starts a server. Rejects, naming the address, if it cannot listen there. */
 export async function startServer(listen: Address, options: ServerOptions): Promise<RunningServer> {
   const { services, security = Security.local } = options;
@@ -72,7 +78,7 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
   const server = new Server({
     'grpc.max_receive_message_length': 4 * 1024 * 1024,
     'grpc.keepalive_time_ms': 10_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     ...(security.certificates && {
       'grpc.max_connection_age_ms': CONNECTION_AGE_MS.most,
       'grpc.max_connection_age_grace_ms': CONNECTION_AGE_MS.grace,

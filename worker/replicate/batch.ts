@@ -17,6 +17,9 @@ export const SMALL_BLOB_BYTES = 1024 * 1024;
 export const BATCH_BYTES = 3 * 1024 * 1024;
 export const BATCH_BLOBS = 500;
 
+const LOOK_AT_HEALTH_MS = 250;
+const ONLY_SOURCE_DEADLINE_MS = 5 * 60_000;
+
 /** What became of a job. */
 export interface Outcome {
   readonly job: HeldJob;
@@ -106,9 +109,12 @@ async function fetchFrom(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const results = await source.store.readBatch(
-      jobs.map(job => job.digest),
-      { signal },
+    const digests = jobs.map(job => job.digest);
+    // Where all of it can only come from here, it may take its time, as over a slow link it does.
+    const isOnlySource = jobs.every(job => job.sources.every(name => name === source.name || name === job.target));
+    const deadlineMs = isOnlySource ? ONLY_SOURCE_DEADLINE_MS : undefined;
+    const results = await whileHealthy(source, signal, both =>
+      source.store.readBatch(digests, { signal: both }, deadlineMs),
     );
     for (const [index, { digest }] of jobs.entries()) {
       const result = results[index];
@@ -127,6 +133,31 @@ async function fetchFrom(
     }
   } catch (error) {
     for (const job of jobs) into.errors.set(job.digest, error);
+  }
+}
+
+/**
+ * Gives a call up when its location turns out to be away. A batch says nothing until all of it is here, which may take a
+ * minute over a slow link; health is told within seconds.
+ */
+async function whileHealthy<T>(
+  source: Location,
+  signal: AbortSignal,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const away = new AbortController();
+  let wasHealthy = source.serves('read');
+  const timer = setInterval(() => {
+    const isHealthy = source.serves('read');
+    if (wasHealthy && !isHealthy) away.abort();
+    wasHealthy = isHealthy;
+  }, LOOK_AT_HEALTH_MS);
+  try {
+    return await call(AbortSignal.any([signal, away.signal]));
+  } catch (error) {
+    throw away.signal.aborted ? fail.storeUnreachable(`${source.name} is away`) : error;
+  } finally {
+    clearInterval(timer);
   }
 }
 

@@ -12,14 +12,16 @@ import type { HeldJob } from './leases.js';
 import type { Outcomes } from './outcomes.js';
 import type { Throttle } from './throttle.js';
 
-/** Small blobs of a batch that are hashed where they are, or go by themselves, at the same time. */
-const SINGLE_AT_ONCE = 8;
+/** Small blobs of a batch that are hashed where they are at the same time. */
+const LOOKED_AT_AT_ONCE = 8;
 
 /**
  * A small blob is tried in a batch so often. A batch has one deadline for all of it, which a very slow link does not meet,
- * however often it is tried; a blob by itself goes on as long as anything comes.
+ * however often it is tried; a blob by itself goes on as long as anything comes. Not many of them at a time: each slot has
+ * as many, and together they must not be too slow again.
  */
 const TRIES_IN_BATCH = 3;
+const SINGLE_AT_ONCE = 2;
 
 export interface CopiesOptions {
   readonly locations: Locations;
@@ -53,7 +55,7 @@ export class Copies {
 
   /** Looks at many where they are: some at a time, and what became of all is recorded together. */
   async #standing(jobs: readonly HeldJob[]): Promise<void> {
-    const limit = pLimit(SINGLE_AT_ONCE);
+    const limit = pLimit(LOOKED_AT_AT_ONCE);
     const look = async (job: HeldJob) => {
       const span = beginCopy(job);
       try {
