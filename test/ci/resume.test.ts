@@ -113,11 +113,11 @@ const interruptions: readonly (readonly [name: string, side: Side, interrupt: ()
   ['the worker is killed', nearTarget, () => killWorker(nearTarget)],
   ['the target is killed', nearTarget, () => restart('storage-proxy-eu')],
   ['the source is killed', nearTarget, () => restart('storage-proxy-us')],
-  // Longer than it takes to notice.
+  // Longer than it takes to notice, but for the last one.
   ['the link to the source is cut', nearTarget, () => cut(toSource, 6_000)],
   ['the link to the target is cut', nearTarget, () => cut(toTarget, 5_000)],
   ['the worker is killed', nearSource, () => killWorker(nearSource)],
-  ['the link to the target is cut', nearSource, () => cut(toTarget, 5_000)],
+  ['the link to the target is cut', nearSource, () => cut(toTarget, 3_000)],
 ];
 let running: Side | undefined;
 
