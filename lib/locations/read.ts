@@ -77,7 +77,8 @@ const LOOK_AGAIN_MS = 250;
 
 /**
  * How long the only location that has a blob may be silent. Longer than where there is another one: over a crowded link,
- * bytes are late, and who asks again for them makes that worse. (A process that hangs is noticed by the keepalive.)
+ * bytes are late, and who asks again for them makes that worse. (A process that hangs is noticed by the keepalive.) Of many
+ * stripes that are read side by side, the last ones asked for wait even longer there: as long as any of them comes.
  */
 const ONLY_SOURCE_SILENCE_MS = 10_000;
 
@@ -153,7 +154,10 @@ async function open(request: Reading, offset: number, length: number): Promise<O
   const attempts: { location: string; error: unknown }[] = [];
   const locations = request.locations.forReading([...(crossing?.holders ?? []), ...request.holders]);
   const isOnlySource = locations.filter(location => location.serves('read')).length < 2;
-  const context = isOnlySource ? { ...request.context, silenceMs: ONLY_SOURCE_SILENCE_MS } : request.context;
+  const { striped = false } = request.context;
+  const context = isOnlySource
+    ? { ...request.context, silenceMs: ONLY_SOURCE_SILENCE_MS, bearsCrowd: striped }
+    : request.context;
   for (const location of locations) {
     try {
       const bytes = await openAt(location, { ...request, context }, offset, limit);

@@ -79,6 +79,8 @@ export interface StoreContext extends CallContext {
   readonly striped?: boolean;
   /** How long a read bears to get nothing, in milliseconds, while it asks; default 2 s. */
   readonly silenceMs?: number;
+  /** Whether it bears it longer as long as other reads get something from this location: then the link is only crowded. */
+  readonly bearsCrowd?: boolean;
 }
 
 type Context = StoreContext | AbortSignal | undefined;
@@ -86,6 +88,8 @@ type Context = StoreContext | AbortSignal | undefined;
 /** One location's blobs, over gRPC. Methods throw StatusErrors as the contract in storage.proto says. */
 export class RemoteStore {
   readonly #route: Route;
+  /** When a read last got something. */
+  #heardAt = Number.NEGATIVE_INFINITY;
 
   constructor(route: Route) {
     this.#route = route;
@@ -119,11 +123,17 @@ export class RemoteStore {
   /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
-    const { signal, striped, silenceMs = STALL_MS, ...rest } = asContext(context);
+    const { signal, striped, silenceMs = STALL_MS, bearsCrowd = false, ...rest } = asContext(context);
+    const isHeard = () => bearsCrowd && performance.now() - this.#heardAt < silenceMs;
     return this.#route.stream(async (stub, done) => {
       const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
-      const first = await nextInTime(messages, silenceMs, () => cancelCall(call));
+      const next = async () => {
+        const message = await nextInTime(messages, silenceMs, () => cancelCall(call), isHeard);
+        this.#heardAt = performance.now();
+        return message;
+      };
+      const first = await next();
       if (first.done) throw fail.corrupt(digest, 'the node ended the stream without a size');
       const size = asSize(first.value.size);
       const unread = setTimeout(() => {
@@ -136,9 +146,9 @@ export class RemoteStore {
         try {
           if (firstData.length > 0) yield firstData;
           while (true) {
-            const next = await nextInTime(messages, silenceMs, () => cancelCall(call));
-            if (next.done) return;
-            if (next.value.data.length > 0) yield next.value.data;
+            const message = await next();
+            if (message.done) return;
+            if (message.value.data.length > 0) yield message.value.data;
           }
         } finally {
           await messages.return();

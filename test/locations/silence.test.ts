@@ -30,6 +30,54 @@ test('who says nothing is given up', async () => {
   assert.not(hasReason(failure));
 });
 
+test('while others are heard on the same way, it is waited for longer, but not for ever', async () => {
+  for (const { heardFor, gaveUpAfter } of [
+    { heardFor: 0, gaveUpAfter: 1 },
+    { heardFor: 3, gaveUpAfter: 4 },
+    { heardFor: 1_000, gaveUpAfter: 12 },
+  ]) {
+    const silent = new AbortController();
+    async function* nothing(): AsyncGenerator<string> {
+      await once(silent.signal, 'abort');
+      yield* [];
+      throw new Error('given up');
+    }
+    let times = 0;
+    const isHeard = () => ++times <= heardFor;
+    const began = performance.now();
+    const failure = await nextInTime(nothing(), 40, () => silent.abort(), isHeard).catch(error => error);
+    assert.is(failure.status, 'DEADLINE_EXCEEDED');
+    assert.ok(performance.now() - began >= 39 * gaveUpAfter, `gave up after ${performance.now() - began} ms`);
+    assert.is(times, Math.min(gaveUpAfter, 11));
+  }
+});
+
+test('what comes late, while others are heard, is taken', async () => {
+  let come: () => void = () => {};
+  const coming = new Promise<void>(resolve => {
+    come = resolve;
+  });
+  async function* late(): AsyncGenerator<string> {
+    await coming;
+    yield 'late';
+  }
+  let times = 0;
+  const isHeard = () => {
+    if (++times === 2) come();
+    return true;
+  };
+  let gaveUp = false;
+  const next = await nextInTime(
+    late(),
+    40,
+    () => {
+      gaveUp = true;
+    },
+    isHeard,
+  );
+  assert.equal([next, gaveUp, times], [{ value: 'late', done: false }, false, 2]);
+});
+
 test('a process that was held up itself does not take that for silence', async () => {
   const echo = `const { parentPort: port } = require('node:worker_threads'); port.on('message', each => port.postMessage(each));`;
   const other = new Worker(echo, { eval: true });
