@@ -116,9 +116,10 @@ begin
   if not p_rescue or cardinality(blobs) = 0 then
     return;
   end if;
+  -- Asked again in the same statement: a copy that comes in between would be neither in that list nor in the queue.
   insert into replication (storage_id, location_id, rescue)
   select b.id, target.id, true
-    from unnest(blobs) b (id)
+    from unnest(only_copies(place, blobs)) b (id)
     cross join lateral (
       select a.id from activelocation a
        where a.id <> place
