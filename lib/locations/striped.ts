@@ -12,16 +12,13 @@
 import { fail } from '../rpc/errors.js';
 import { type ReadRequest, readBlob } from './read.js';
 import { type ReadAhead, STRIPE_BYTES } from './read-ahead.js';
-import { Width } from './width.js';
+import type { Width } from './width.js';
 
 /** The unit of going on after a crash: no more than eight of these cross twice. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 
 /** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
 const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
-
-/** Copies that go on side by side share what is on its way (width.ts); so many stripes of each at the least. */
-const LEAST_STRIPES = 4;
 
 /** How much one stripe counts in the moving average of how long they take. */
 const NEWEST = 0.1;
@@ -69,6 +66,8 @@ interface Stripe {
   readers: number;
   readonly stop: AbortController;
   readonly budgeted: boolean;
+  /** The way on which it counts; undefined once it is over. */
+  way: Width | undefined;
   failure: { readonly error: unknown } | undefined;
 }
 
@@ -82,7 +81,8 @@ export class StripedRead {
   #readBytes = 0;
   /** How long a stripe takes, from the asking to its last byte: a moving average, in milliseconds. */
   #usualMs = 0;
-  readonly #width = new Width();
+  /** The way from the location that gave the last stripe. */
+  #way: Width;
   #closed = false;
   #wake: () => void = () => {};
   readonly #onAbort = () => this.close();
@@ -91,6 +91,8 @@ export class StripedRead {
     this.#request = request;
     this.#next = request.from;
     this.#kept = request.from;
+    const [source] = request.locations.forReading(request.holders);
+    this.#way = request.budget.widthOf(source?.name ?? '');
     request.budget.opened();
     request.context.signal?.addEventListener('abort', this.#onAbort);
     if (request.context.signal?.aborted) this.close();
@@ -192,10 +194,10 @@ export class StripedRead {
     while (!this.#closed && this.#next < size) {
       const end = Math.min(size, this.#next + STRIPE_BYTES);
       if (this.#isFull()) return;
-      if (this.#incomplete() >= this.#wanted()) return;
+      if (!this.#mayAsk()) return;
       const budgeted = this.#stripes.length >= FREE_STRIPES;
       if (budgeted && !budget.take()) return;
-      const stripe = {
+      const stripe: Stripe = {
         start: this.#next,
         end,
         askedAt: performance.now(),
@@ -205,8 +207,10 @@ export class StripedRead {
         readers: 0,
         stop: new AbortController(),
         budgeted,
+        way: this.#way,
         failure: undefined,
       };
+      this.#way.asked();
       this.#stripes.push(stripe);
       this.#next = end;
       void this.#read(stripe);
@@ -219,7 +223,7 @@ export class StripedRead {
     const asked = performance.now();
     try {
       let at = stripe.at;
-      const { bytes } = await readBlob({
+      const { location, bytes } = await readBlob({
         ...this.#request,
         range: { offset: at, length: stripe.end - at },
         context: { ...this.#request.context, signal: stripe.stop.signal, striped: true },
@@ -241,7 +245,8 @@ export class StripedRead {
         if (isComplete(stripe)) this.#completed(stripe);
         if (stripe === this.#stripes[0]) this.#wake();
       }
-      this.#width.came(firstBytesMs, longestGapMs);
+      this.#way = this.#request.budget.widthOf(location);
+      this.#way.came(firstBytesMs, longestGapMs);
     } catch (error) {
       if (stripe.readers === 1 && !isComplete(stripe)) stripe.failure = { error };
     } finally {
@@ -255,20 +260,19 @@ export class StripedRead {
     this.#usualMs = this.#usualMs === 0 ? tookMs : (1 - NEWEST) * this.#usualMs + NEWEST * tookMs;
     // A call that has brought its last byte ends by itself; to cancel it would cost both sides more than all of its bytes.
     if (stripe.readers > 1) stripe.stop.abort();
+    leaveWay(stripe);
     this.#ask();
   }
 
-  /** How many stripes should be on their way. */
-  #wanted(): number {
-    return Math.max(LEAST_STRIPES, Math.floor(this.#width.stripes / this.#request.budget.readers));
-  }
-
-  #incomplete(): number {
-    return this.#stripes.reduce((count, stripe) => count + (isComplete(stripe) ? 0 : 1), 0);
+  /** Whether one more stripe may be on its way. What other reads leave is known once some have come. */
+  #mayAsk(): boolean {
+    const own = this.#stripes.reduce((count, stripe) => count + (isComplete(stripe) ? 0 : 1), 0);
+    return own < this.#way.share(this.#request.budget.readers) || (this.#usualMs > 0 && this.#way.hasRoom);
   }
 
   #drop(stripe: Stripe): void {
     if (!isComplete(stripe)) stripe.stop.abort();
+    leaveWay(stripe);
     if (stripe.budgeted) this.#request.budget.give();
   }
 
@@ -282,6 +286,11 @@ export class StripedRead {
       };
     });
   }
+}
+
+function leaveWay(stripe: Stripe): void {
+  stripe.way?.over();
+  stripe.way = undefined;
 }
 
 function isComplete(stripe: Stripe): boolean {

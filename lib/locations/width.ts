@@ -1,5 +1,5 @@
 /**
- * How many stripes of a blob are on their way at a time.
+ * How many stripes are on their way from one location at a time, of all blobs that are read there together.
  *
  * Two answers are right. Where nothing is lost but what a router's buffer has no room for, two for each of a few
  * connections fill the link; more of them overflow that buffer, and some stripe is always late. Where packets get lost on
@@ -12,7 +12,7 @@
 /** Two for each connection that is opened at first (lanes.ts): together 16 MiB, and 1 Gbit/s has 10 MB on the way at 80 ms. */
 const NARROW = 16;
 
-/** Half of what may be read ahead (striped.ts). The others are complete, and wait for one that is late. */
+/** Half of what may be read ahead of one blob (striped.ts). The others are complete, and wait for one that is late. */
 const WIDE = 28;
 
 /** It is decided upon so many stripes, by the share of those with a gap. */
@@ -26,12 +26,24 @@ const QUEUE_MS = 100;
 const GAP_TIMES = 0.7;
 const LEAST_GAP_MS = 40;
 
-/** Then it is looked at anew, from the narrow side: seen from the wide one, a full buffer looks like loss. */
+/**
+ * Then it is looked at anew, from the narrow side: seen from the wide one, a full buffer looks like loss. That costs some
+ * time; where it was loss again, it is twice as long until the next look.
+ */
 const WIDE_MS = 10_000;
+const MOST_WIDE_MS = 160_000;
+
+/** What the shortest time to a first byte grows by with each decision: routes change. */
+const FORGOTTEN = 1.01;
+
+/** Reads share what is on its way, but each has so many stripes at the least: one alone would wait a round trip each time. */
+const LEAST_STRIPES = 2;
 
 export class Width {
   readonly #now: () => number;
+  #onTheWay = 0;
   #wideUntil = Number.NEGATIVE_INFINITY;
+  #wideMs = WIDE_MS;
   #shortestMs = Number.POSITIVE_INFINITY;
   #seen = 0;
   #withGaps = 0;
@@ -47,6 +59,25 @@ export class Width {
     return this.#isWide ? WIDE : NARROW;
   }
 
+  /** How many a read may have on their way in any case, of so many reads. */
+  share(reads: number): number {
+    return Math.max(LEAST_STRIPES, Math.floor(this.stripes / reads));
+  }
+
+  /** Whether others leave some of theirs: their targets are slow, or their blobs end. */
+  get hasRoom(): boolean {
+    return this.#onTheWay < this.stripes;
+  }
+
+  /** A stripe is asked for; `over` when it has come, or nobody waits for it any more. */
+  asked(): void {
+    this.#onTheWay++;
+  }
+
+  over(): void {
+    this.#onTheWay--;
+  }
+
   get #isWide(): boolean {
     return this.#now() < this.#wideUntil;
   }
@@ -60,7 +91,13 @@ export class Width {
     if (longestGapMs > Math.max(LEAST_GAP_MS, GAP_TIMES * this.#shortestMs)) this.#withGaps++;
     if (this.#seen < STRIPES_SEEN) return;
     const isQueue = this.#firstBytesMs / this.#seen - this.#shortestMs > QUEUE_MS;
-    if (!isQueue && this.#withGaps / this.#seen > WITH_GAPS) this.#wideUntil = this.#now() + WIDE_MS;
+    if (!isQueue && this.#withGaps / this.#seen > WITH_GAPS) {
+      this.#wideUntil = this.#now() + this.#wideMs;
+      this.#wideMs = Math.min(MOST_WIDE_MS, 2 * this.#wideMs);
+    } else {
+      this.#wideMs = WIDE_MS;
+    }
+    this.#shortestMs *= FORGOTTEN;
     this.#seen = 0;
     this.#firstBytesMs = 0;
     this.#withGaps = 0;

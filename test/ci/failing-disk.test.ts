@@ -2,7 +2,6 @@
  * LocalStorage on a disk that takes bytes and then loses them: a real one, a volume without room behind a file system that
  * does not know. The kernel tells of that once, to whoever syncs next, and after that takes what it lost for written.
  */
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
@@ -10,8 +9,10 @@ import { digestOf } from '../../lib/oci/digest.js';
 import type { Checkpoint } from '../../storage-proxy/engines/engine.js';
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
 import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
+import { attempt, run } from '../support/command.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { mountFromDisk, mountImage } from '../support/volume.js';
 
 const test = suite('LocalStorage: a failing disk', { needs: ['e2fsprogs'] });
 const MiB = 1024 * 1024;
@@ -19,14 +20,12 @@ const nothing = () => {};
 /** After so many bytes they are sent to the disk while others come in. */
 const SYNC_BYTES = 32 * MiB;
 
-const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'ignore' });
-
 interface Disk {
   readonly root: string;
   /** Gives it the room that it lacks. */
-  mend(): void;
+  mend(): Promise<unknown>;
   /** Has all that is not on the disk forgotten, as after a loss of power. */
-  reopen(): void;
+  reopen(): Promise<void>;
 }
 
 /** A file system of 256 MiB in a file that has room for 16. */
@@ -34,18 +33,19 @@ async function failingDisk(): Promise<Disk> {
   const room = await temporaryFolder('room');
   const root = await temporaryFolder('failing');
   const image = join(room, 'image');
-  run('mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', room);
-  atEnd(() => run('umount', room));
-  run('truncate', '-s', '256M', image);
-  run('mkfs.ext4', '-q', '-O', '^has_journal', image);
-  run('mount', '-o', 'loop', image, root);
-  atEnd(() => run('umount', root));
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', room]);
+  atEnd(() => run('umount', ['-l', room]));
+  await run('truncate', ['-s', '256M', image]);
+  await run('mkfs.ext4', ['-q', '-O', '^has_journal', image]);
+  await mountImage(image, root);
+  atEnd(() => run('umount', ['-l', root]));
   return {
     root,
-    mend: () => run('mount', '-o', 'remount,size=256m', room),
-    reopen: () => {
-      run('umount', root);
-      run('mount', '-o', 'loop', image, root);
+    mend: () => run('mount', ['-o', 'remount,size=256m', room]),
+    reopen: async () => {
+      // It fails if it is the first to hear of what was lost.
+      await attempt('sync', ['-f', root]);
+      await mountFromDisk(image, root);
     },
   };
 }
@@ -63,7 +63,7 @@ async function* slowly(data: Buffer): AsyncGenerator<Buffer> {
 /** What was lost is gone, and not committed by mistake once the disk is mended; what comes after that stays. */
 async function isLost(disk: Disk, store: LocalStorage, data: Buffer, from: Checkpoint): Promise<void> {
   const digest = digestOf(data);
-  disk.mend();
+  await disk.mend();
   for (const node of [store, new LocalStorage({ storage_path: disk.root })]) {
     await rejects('UPLOAD_UNKNOWN', () => node.append(from.session, pieces(data.subarray(from.offset), MiB), nothing));
     await rejects('UPLOAD_UNKNOWN', () => node.commit(from.session, digest));
@@ -71,7 +71,7 @@ async function isLost(disk: Disk, store: LocalStorage, data: Buffer, from: Check
   }
   const { session } = await store.begin({ digest });
   await store.commit((await store.append(session, pieces(data, MiB), nothing)).session, digest);
-  disk.reopen();
+  await disk.reopen();
   assert.ok((await collect((await store.read(digest, { offset: 0 })).bytes)).equals(data), 'all bytes are on the disk');
 }
 

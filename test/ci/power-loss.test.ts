@@ -14,6 +14,7 @@ import { ociClient, sha256 } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { mountFromDisk, mountImage } from '../support/volume.js';
 
 const run = promisify(execFile);
 const test = suite('power loss', { needs: ['xfsprogs'], timeoutMs: 120_000 });
@@ -21,19 +22,17 @@ const ROUNDS = 4;
 
 /** An XFS file system in a file, mounted where a location's storage is; the test may pull its plug. */
 async function mountDisk(at: string): Promise<{ pullPlug(): Promise<void>; mountAgain(): Promise<void> }> {
-  const image = join(await temporaryFolder('disk'), 'xfs');
+  let image = join(await temporaryFolder('disk'), 'xfs');
   await writeFile(image, '');
   await truncate(image, 1024 ** 3);
   await run('mkfs.xfs', ['-q', image]);
-  const mount = () => run('mount', ['-o', 'loop', image, at]);
-  await mount();
+  await mountImage(image, at);
   atEnd(() => run('umount', ['-l', at]));
   return {
     // The log is not written out first: what was not synced by then is gone.
     pullPlug: async () => void (await run('xfs_io', ['-x', '-c', 'shutdown', at])),
     mountAgain: async () => {
-      await run('umount', [at]);
-      await mount();
+      image = await mountFromDisk(image, at, ['nouuid']);
     },
   };
 }

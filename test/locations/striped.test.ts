@@ -146,12 +146,12 @@ test('where no checkpoint comes, reading goes on without', async () => {
   assert.is((await finished(reader.whole)).length, size);
 });
 
-test('sixteen stripes are on their way, of all reads together, and four of each at the least', async () => {
+test('sixteen stripes are on their way, of all reads together, and two of each at the least', async () => {
   for (const { reads, each } of [
     { reads: 1, each: 16 },
     { reads: 2, each: 8 },
-    { reads: 3, each: 5 },
-    { reads: 5, each: 4 },
+    { reads: 5, each: 3 },
+    { reads: 9, each: 2 },
   ]) {
     const budget = new ReadAhead();
     const all = Array.from({ length: reads }, () => {
@@ -169,6 +169,41 @@ test('sixteen stripes are on their way, of all reads together, and four of each 
     all[0]?.read.close();
     for (const reader of readers) await rejects('CANCELLED', () => finished(reader.whole));
   }
+});
+
+test('what one read does not use of its share, the others take, and give back', async () => {
+  const size = BLOB.length;
+  const budget = new ReadAhead();
+  const [slow, fast] = [source(size, MiB), source(size, MiB)];
+  const slowRead = open(slow, size, { budget });
+  const fastReader = new Reader(open(fast, size, { budget, transient: true }));
+  const slowBytes = slowRead.bytes();
+  let taken = slowBytes.next();
+  await settled();
+  assert.equal([slow.open.length, fast.open.length], [8, 8]);
+  // The slow one takes nothing: all that it may read ahead comes, and then nothing is on its way there.
+  slow.onCall = call => call.give();
+  for (const call of slow.open) call.give();
+  await taken;
+  await settled();
+  assert.is(slow.open.length, 0);
+  // The fast one notices with its next stripe.
+  first(fast, 0).give();
+  await settled();
+  assert.is(fast.open.length, 16);
+  slow.onCall = () => {};
+  for (let i = 0; i < 20; i++) taken = slowBytes.next();
+  await taken;
+  slowRead.kept(20 * MiB);
+  await settled();
+  assert.is(slow.open.length, 8, 'its share is there for it at any time');
+  for (const call of fast.open.slice(0, 8)) call.give();
+  await settled();
+  assert.is(fast.open.length, 8);
+  slowRead.close();
+  fast.onCall = call => call.give();
+  for (const call of fast.open) call.give();
+  assert.is((await finished(fastReader.whole)).length, size);
 });
 
 test('where bytes come without gaps there are no more than sixteen', async () => {

@@ -75,4 +75,49 @@ test('after ten seconds it is narrow again, and decided anew', () => {
   assert.is(width.stripes, WIDE);
 });
 
+test('each time that gaps are found again, it is wide for twice as long, and no longer than 160 seconds', () => {
+  const { width, come, pass } = start(80);
+  for (const seconds of [10, 20, 40, 80, 160, 160]) {
+    come(48, { gapMs: 80 });
+    pass(1_000 * seconds - 1);
+    assert.is(width.stripes, WIDE, `for ${seconds} s`);
+    pass(1);
+    assert.is(width.stripes, NARROW, `for ${seconds} s`);
+  }
+  come(48, {});
+  come(48, { gapMs: 80 });
+  pass(10_000);
+  assert.is(width.stripes, NARROW, 'once there were none, it begins anew');
+});
+
+test('a way that has become longer is not taken for a queue for ever', () => {
+  const { width, come } = start(1);
+  const longer = { gapMs: 200, waitMs: 300 };
+  come(48, longer);
+  assert.is(width.stripes, NARROW);
+  let decisions = 0;
+  for (; decisions < 2_000 && width.stripes === NARROW; decisions++) for (let i = 0; i < 48; i++) width.came(301, 200);
+  assert.is(width.stripes, WIDE);
+  assert.ok(decisions > 100, `after ${decisions} decisions`);
+});
+
+test('reads share the stripes, with two for each at the least; beyond that there is room while some are left', () => {
+  const { width, come } = start(80);
+  assert.equal(
+    [1, 2, 3, 8, 9, 100].map(reads => width.share(reads)),
+    [16, 8, 5, 2, 2, 2],
+  );
+  for (let i = 0; i < NARROW; i++) {
+    assert.ok(width.hasRoom);
+    width.asked();
+  }
+  assert.not(width.hasRoom);
+  width.over();
+  assert.ok(width.hasRoom);
+  width.asked();
+  come(48, { gapMs: 80 });
+  assert.ok(width.hasRoom, 'it is wide');
+  assert.is(width.share(8), 3);
+});
+
 test.run();

@@ -3,17 +3,11 @@ import { randomBytes } from 'node:crypto';
 import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
-import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
-import { Crossings } from '../../worker/crossing/crossings.js';
-import { Copies } from '../../worker/replicate/copies.js';
-import { Leases } from '../../worker/replicate/leases.js';
-import { Outcomes } from '../../worker/replicate/outcomes.js';
-import { Throttle } from '../../worker/replicate/throttle.js';
 import { eventsOf, imageOf, newDigest, newRepository, pushed, put, queued, requeued } from '../metadata/rows.js';
-import { claimAll } from '../support/claims.js';
-import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { type Metadata, openLocations, openMetadata } from '../support/clients.js';
 import { type Stack, startStack } from '../support/stack.js';
-import { atEnd, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
+import { claimCopies, putBlob, storeOf } from './copying.js';
 
 const test = suite('worker: copies out of the queue');
 const BOTH = ['usstorage', 'eustorage'];
@@ -42,16 +36,6 @@ async function requireOnlyUs(): Promise<void> {
   await requeued(m);
 }
 
-function storeOf(name: string) {
-  const store = locations.get(name)?.store;
-  if (!store) throw new Error(`no ${name}`);
-  return store;
-}
-
-async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes;
-}
-
 /** The locations on record for a blob, and whether its copy there is verified. */
 async function recorded(digest: Digest): Promise<string[]> {
   const rows = await m.db.query(
@@ -64,31 +48,12 @@ async function recorded(digest: Digest): Promise<string[]> {
 }
 
 test('the requirement goes while the copies are made, small and large: what the target holds is on record', async () => {
-  const [us, blobs] = [storeOf('usstorage'), [randomBytes(2_000), randomBytes(3_000), randomBytes(3_000_000)]];
-  for (const data of blobs) {
-    const digest = digestOf(data);
-    const begun = await us.begin({ digest });
-    const end = await us.append(begun.session, once(data), () => {});
-    await us.commit(end.session, digest);
-    await m.blobs.record({
-      repository: newRepository(),
-      digest,
-      size: data.length,
-      location: 'usstorage',
-      traceId: '',
-    });
-  }
-  const leases = new Leases(m.replication, quiet);
-  atEnd(() => leases.close());
-  const crossings = new Crossings();
-  atEnd(() => crossings.close());
-  const common = { replication: m.replication, locations, ending: new AbortController().signal };
-  const outcomes = new Outcomes({ ...common, leases, metrics: new WorkerMetrics('worker', 'test'), log: quiet });
-  const copies = new Copies({ ...common, outcomes, crossings, throttleOf: () => new Throttle() });
-  const jobs = (await claimAll(m.replication, 'eustorage')).map(job => leases.hold(job));
+  const blobs = [randomBytes(2_000), randomBytes(3_000), randomBytes(3_000_000)];
+  for (const data of blobs) await putBlob(m, locations, 'usstorage', data);
+  const { copies, jobs } = await claimCopies(m, locations, 'eustorage');
   assert.is(jobs.length, 3);
 
-  const eu = storeOf('eustorage');
+  const eu = storeOf(locations, 'eustorage');
   const [writeBatch, commit] = [eu.writeBatch.bind(eu), eu.commit.bind(eu)];
   eu.writeBatch = async (...asked) => {
     const results = await writeBatch(...asked);

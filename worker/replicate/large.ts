@@ -58,40 +58,57 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
 }
 
 async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
+  const { job, target } = copy;
+  const context = contextOf(job);
+  const last = start.offset < job.size ? await append(copy, start) : { checkpoint: start };
+  try {
+    await target.store.commit(last.checkpoint.session, job.digest, context);
+  } catch (error) {
+    await last.keeping;
+    throw error;
+  }
+}
+
+/** What an append has come to; `keeping` resolves once that is on record. */
+interface Appended {
+  readonly checkpoint: Checkpoint;
+  readonly keeping?: Promise<void>;
+}
+
+/** Appends what is missing. The last checkpoints may still be on their way to the database: a commit need not wait for it. */
+async function append(copy: LargeCopy, start: Checkpoint): Promise<Appended> {
   const { job, target, replication, throttle, crossing } = copy;
   const context = contextOf(job);
-  let last = start;
-  if (start.offset < job.size) {
-    const reads: StripedRead[] = [];
-    const open = async (offset: number) => {
-      const read = openSource(copy, offset);
-      reads.push(read);
-      return read.bytes();
-    };
-    const keeper = new CheckpointKeeper(
-      (checkpoint, first) => replication.checkpoint(job, checkpoint, first),
-      offset => {
-        for (const read of reads) read.kept(offset);
-      },
+  const reads: StripedRead[] = [];
+  const open = async (offset: number) => {
+    const read = openSource(copy, offset);
+    reads.push(read);
+    return read.bytes();
+  };
+  const keeper = new CheckpointKeeper(
+    (checkpoint, first) => replication.checkpoint(job, checkpoint, first),
+    offset => {
+      for (const read of reads) read.kept(offset);
+    },
+  );
+  try {
+    const checkpoint = await target.store.append(
+      start.session,
+      throttle.meter(crossing.through(start.offset, open), context.signal, () => crossing.isFollowed),
+      each => keeper.note(each),
+      context,
+      start.offset,
     );
-    const bytes = crossing.through(start.offset, open);
-    try {
-      last = await target.store.append(
-        start.session,
-        throttle.meter(bytes, context.signal, () => crossing.isFollowed),
-        checkpoint => keeper.note(checkpoint),
-        context,
-        start.offset,
-      );
-    } finally {
-      for (const read of reads) {
-        read.close();
-        copy.readBytes += read.readBytes;
-      }
-      await keeper.close();
+    return { checkpoint, keeping: keeper.close() };
+  } catch (error) {
+    await keeper.close();
+    throw error;
+  } finally {
+    for (const read of reads) {
+      read.close();
+      copy.readBytes += read.readBytes;
     }
   }
-  await target.store.commit(last.session, job.digest, context);
 }
 
 /** The blob's bytes from an offset on, from whichever sources can give them. */
