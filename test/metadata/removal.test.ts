@@ -170,6 +170,27 @@ test('given up, it is in use again: what it must have is queued, and no copy is 
   assert.is((await removal.deletePlacements('eustorage', '0', true)).closed, false);
 });
 
+test('given up: who was still taking out of the queue what is queued to it takes out no more', async () => {
+  await m.places.setDefaults(['usstorage', 'eustorage'], true);
+  await requeued(m);
+  const digest = await pushed(m, newRepository());
+  await drained();
+  const givingUp = await session(m);
+  await givingUp.query('begin');
+  await givingUp.query(`select give_up_removal('eustorage', true)`);
+  const leaving = m.db.query(`select leave_queue('eustorage', 100) as more`);
+  try {
+    await untilWaitedFor(m, givingUp);
+  } finally {
+    await givingUp.query('commit');
+  }
+  assert.equal(await leaving, [{ more: false }]);
+  await requeued(m);
+  assert.equal(await queued(m, digest), ['eustorage']);
+  await m.db.query(`select leave_queue('eustorage', 100)`);
+  assert.equal(await queued(m, digest), ['eustorage']);
+});
+
 test('the only location, one that a process must have, and the only one of a namespace stay', async () => {
   const repo = newRepository();
   await m.namespaces.setLocations(namespaceOf(repo), { locations: ['eustorage'], replace: true });

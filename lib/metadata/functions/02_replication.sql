@@ -66,25 +66,51 @@ create or replace function trace_span_of(p_trace text) returns text language sql
   select case when p_trace like '00-%' then split_part(p_trace, '-', 3) end
 $$;
 
+-- Takes out of the queue again what the caller has just put in, where a verified copy has come meanwhile. Whoever records a
+-- copy deletes its row and inserts the placement in one transaction. A statement that began before that was committed does
+-- not see the placement: it waits for the row that goes, and puts in a new one, and the blob would be copied once more.
+-- Nobody else knows the new row yet. So nothing is waited for here, and who distrusts that copy puts in a row after this.
+-- (Two that record and queue the same copy at once, where no row was before, do not see each other: it is made once more.)
+--
+-- To be a statement of its own, after the one that inserts: a statement sees what was there when it began. The planner is
+-- told to go by the indexes, since it would otherwise believe its statistics, which the queue outruns; and not to plan each
+-- time anew, which takes longer than all the rest.
+create or replace function unqueue_arrived(p_rows bigint[]) returns void language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+begin
+  if p_rows is not null then
+    delete from replication r
+     where r.id = any (p_rows)
+       and exists (select from imagestorageplacement p
+                    where p.storage_id = r.storage_id and p.location_id = r.location_id and p.verified_at is not null);
+  end if;
+end $$;
+
 -- Queues every copy that is missing, or not verified, of these blobs, which a repository now has. p_replicate false:
 -- replication is switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
 create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
 returns void language plpgsql as $$
+declare
+  rows bigint[];
 begin
   if not p_replicate then
     perform note_replication_gap();
     return;
   end if;
   perform hold_requirements(false);
-  insert into replication (storage_id, location_id, trace_id, trace_span)
-  select b.id, q.location_id, trace_id_of(p_trace), trace_span_of(p_trace)
-    from unnest(p_blobs) b (id)
-    cross join (select location_id from requirement
-                 where user_id = (select namespace_user_id from repository where id = p_repository)) q
-   where not exists (select from imagestorageplacement p
-                      where p.storage_id = b.id and p.location_id = q.location_id and p.verified_at is not null)
-   order by b.id, q.location_id
-  on conflict (storage_id, location_id) do nothing;
+  with added as (
+    insert into replication (storage_id, location_id, trace_id, trace_span)
+    select b.id, q.location_id, trace_id_of(p_trace), trace_span_of(p_trace)
+      from unnest(p_blobs) b (id)
+      cross join (select location_id from requirement
+                   where user_id = (select namespace_user_id from repository where id = p_repository)) q
+     where not exists (select from imagestorageplacement p
+                        where p.storage_id = b.id and p.location_id = q.location_id and p.verified_at is not null)
+     order by b.id, q.location_id
+    on conflict (storage_id, location_id) do nothing
+    returning id)
+  select array_agg(id) into rows from added;
+  perform unqueue_arrived(rows);
   perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
@@ -179,6 +205,7 @@ declare
   todo requeue%rowtype;
   page bigint[];
   blobs bigint[];
+  rows bigint[];
 begin
   select * into todo from requeue order by id limit 1 for update skip locked;
   if not found then
@@ -209,13 +236,17 @@ begin
   taken_out as (
     delete from replication x
      where x.storage_id = any (blobs) and not x.rescue
-       and not exists (select from needed n where n.blob_id = x.storage_id and n.location_id = x.location_id))
-  insert into replication (storage_id, location_id, since)
-  select n.blob_id, n.location_id, todo.since from needed n
-   where not exists (select from imagestorageplacement p
-                      where p.storage_id = n.blob_id and p.location_id = n.location_id and p.verified_at is not null)
-   order by n.blob_id, n.location_id
-  on conflict (storage_id, location_id) do nothing;
+       and not exists (select from needed n where n.blob_id = x.storage_id and n.location_id = x.location_id)),
+  added as (
+    insert into replication (storage_id, location_id, since)
+    select n.blob_id, n.location_id, todo.since from needed n
+     where not exists (select from imagestorageplacement p
+                        where p.storage_id = n.blob_id and p.location_id = n.location_id and p.verified_at is not null)
+     order by n.blob_id, n.location_id
+    on conflict (storage_id, location_id) do nothing
+    returning id)
+  select array_agg(id) into rows from added;
+  perform unqueue_arrived(rows);
   -- What somebody has pushed since, and so queued before this, was required earlier.
   update replication r set since = todo.since
     from (select id from replication where storage_id = any (blobs) and since > todo.since order by id for update) later

@@ -25,7 +25,8 @@ begin
   needed as materialized (
     select distinct own.blob_id, wanted.location_id from own join wanted using (user_id)
      where p_namespace is null or own.blob_id in (select blob_id from own where user_id = p_namespace)),
-  -- Whether it is there, whether it is queued, and whether that is only to rescue it.
+  -- Whether it is there, whether it is queued, and whether that is only to rescue it. All as of one moment: a copy that is
+  -- being recorded is the one or the other.
   judged as materialized (
     select n.blob_id, n.location_id, s.image_size as size, s.content_checksum as digest, r.id is not null as waits,
            coalesce(r.rescue, false) as rescue,

@@ -24,13 +24,16 @@ create or replace function removal_obstacles(
 $$;
 
 -- Takes what is queued to a location out of the queue, and what waits for images there: up to p_limit of each. Answers
--- whether there may be more.
+-- whether there may be more. Nothing, if the removal has been given up meanwhile: all of it is required again.
 create or replace function leave_queue(p_name text, p_limit integer) returns boolean language plpgsql as $$
 declare
-  place integer := (select id from imagestoragelocation where name = p_name);
+  place integer;
   copies integer;
   images integer;
 begin
+  perform hold_requirements(false);
+  select l.id into place from imagestoragelocation l join locationstate s on s.location_id = l.id
+   where l.name = p_name and s.state <> 'active';
   delete from replication where id in (
     select id from replication where location_id = place order by id limit p_limit for update);
   get diagnostics copies = row_count;
@@ -116,9 +119,10 @@ begin
   if not p_rescue or cardinality(blobs) = 0 then
     return;
   end if;
+  -- Asked again in the same statement: a copy that comes in between would be neither in that list nor in the queue.
   insert into replication (storage_id, location_id, rescue)
   select b.id, target.id, true
-    from unnest(blobs) b (id)
+    from unnest(only_copies(place, blobs)) b (id)
     cross join lateral (
       select a.id from activelocation a
        where a.id <> place
