@@ -11,17 +11,11 @@ import type { Renewed } from '../rpc/renewed.js';
 import type { Security } from '../rpc/security.js';
 
 /**
- * How many are opened as soon as one is needed, side by side: each begins slowly, and takes half a second over 80 ms
- * until it carries its share. Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its
- * sender's buffer. More than that only take from each other, and some get far less than others.
+ * How many are opened as soon as one is needed, side by side: each begins slowly, and takes half a second over 80 ms until
+ * it carries its share. Five fill 1 Gbit/s at 80 ms as long as nothing is lost, each held to 244 Mbit/s by its sender's
+ * buffer; but a lost packet stops one of them for a round trip, and of sixteen the others fill the gap.
  */
-const LANES_AT_FIRST = 8;
-
-/** As many as there may be, where one connection after the other is slowed down by lost packets. */
 const LANES = 16;
-
-/** A connection has its next call while the one before ends: of as many connections as that takes, the fastest are used. */
-const CALLS_EACH = 2;
 
 /** More than that wait for each other, and are made only if every other connection has as many. */
 const MOST_CALLS_EACH = 4;
@@ -93,9 +87,7 @@ export class Lanes {
    * connected yet, or no more, is chosen only if none is.
    */
   #soonest(): Lane {
-    const busy = this.#lanes.reduce((sum, lane) => sum + lane.busy, 0);
-    const needed = Math.max(LANES_AT_FIRST, Math.min(LANES, Math.ceil((busy + 1) / CALLS_EACH)));
-    while (this.#lanes.length < needed) this.#open();
+    while (this.#lanes.length < LANES) this.#open();
     const start = this.#turn++ % this.#lanes.length;
     const inTurn = [...this.#lanes.slice(start), ...this.#lanes.slice(0, start)];
     const connected = inTurn.filter(({ connection }) => isConnected(connection.client));
@@ -103,10 +95,9 @@ export class Lanes {
     const known = usable.filter(({ usualMs }) => usualMs > 0);
     const averageMs = known.reduce((sum, { usualMs }) => sum + usualMs, 0) / Math.max(1, known.length);
     const callMs = (lane: Lane) => lane.usualMs || averageMs || 1;
-    const fastest = usable.toSorted((a, b) => callMs(a) - callMs(b)).slice(0, needed);
-    const free = fastest.filter(lane => lane.busy < MOST_CALLS_EACH);
+    const free = usable.filter(lane => lane.busy < MOST_CALLS_EACH);
     const expectedMs = (lane: Lane) => (lane.busy + 1) * callMs(lane);
-    return (free.length > 0 ? free : fastest).reduce((best, lane) =>
+    return (free.length > 0 ? free : usable).reduce((best, lane) =>
       expectedMs(best) <= expectedMs(lane) ? best : lane,
     );
   }

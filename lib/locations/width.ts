@@ -1,15 +1,15 @@
 /**
  * How many stripes are on their way from one location at a time, of all blobs that are read there together.
  *
- * Two answers are right. Where nothing is lost but what a router's buffer has no room for, two for each of a few
- * connections fill the link; more of them overflow that buffer, and some stripe is always late. Where packets get lost on
- * the way, each loss stops a connection for a round trip, and only with more connections do enough of them move.
+ * Two answers are right. Where nothing is lost but what a router's buffer has no room for, one for each connection fills
+ * the link; more of them overflow that buffer, and some stripe is always late. Where packets get lost on the way, each loss
+ * stops a connection for a round trip, and enough of them move only if most have their next stripe on the way already.
  *
  * Which it is can be seen: a stripe that comes over a connection that lost a packet has a gap of a round trip between two
  * of its pieces. Gaps come from a full buffer as well, but then first bytes also wait long.
  */
 
-/** Two for each connection that is opened at first (lanes.ts): together 16 MiB, and 1 Gbit/s has 10 MB on the way at 80 ms. */
+/** One for each connection (lanes.ts): together 16 MiB, and 1 Gbit/s has 10 MB on the way at 80 ms. */
 const NARROW = 16;
 
 /** Half of what may be read ahead of one blob (striped.ts). The others are complete, and wait for one that is late. */
@@ -30,8 +30,8 @@ const LEAST_GAP_MS = 40;
  * Then it is looked at anew, from the narrow side: seen from the wide one, a full buffer looks like loss. That costs some
  * time; where it was loss again, it is twice as long until the next look.
  */
-const WIDE_MS = 10_000;
-const MOST_WIDE_MS = 160_000;
+const WIDE_MS = 30_000;
+const MOST_WIDE_MS = 240_000;
 
 /** What the shortest time to a first byte grows by with each decision: routes change. */
 const FORGOTTEN = 1.01;

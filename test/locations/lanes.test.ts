@@ -134,10 +134,10 @@ class Calls {
 /** So many times the same number. */
 const times = (count: number, value: number) => Array.from({ length: count }, () => value);
 
-test('eight connections are opened with the first call, and share what comes', async () => {
+test('sixteen connections are opened with the first call, and share what comes; there are never more', async () => {
   const one = await start();
   one.calls.take();
-  await soon('eight connections', async () => assert.is(one.gate.opened, 8));
+  await soon('sixteen connections', async () => assert.is(one.gate.opened, 16));
   await one.calls.connected(1);
   const [stub] = one.calls.seen;
   assert.ok(stub);
@@ -146,69 +146,23 @@ test('eight connections are opened with the first call, and share what comes', a
   assert.is(Buffer.concat(answers).toString(), 'hello');
 
   const { gate, calls } = await start();
-  calls.take(8);
-  assert.equal(calls.each, times(8, 1));
-  await calls.connected(8);
-  calls.take(8);
-  assert.equal(calls.each, times(8, 2));
-  assert.is(gate.opened, 8);
-});
-
-test('more are opened only when each has two calls; there are never more than sixteen', async () => {
-  const { gate, calls } = await start();
-  calls.take(8);
-  await calls.connected(8);
-  calls.take(8);
-  assert.equal(calls.each, times(8, 2));
-  await sleep(100);
-  assert.is(gate.opened, 8);
-  calls.take();
-  await soon('a ninth', async () => assert.is(gate.opened, 9));
-  calls.take();
-  assert.is(gate.opened, 9);
-  await soon('sixteen', async () => {
-    const before = calls.each;
-    calls.take();
-    const chosen = calls.each.findIndex((count, index) => count !== before[index]);
-    assert.ok((calls.each[chosen] ?? 0) <= 4 || Math.min(...before) >= 4, `${before}, then ${calls.each}`);
-    assert.is(calls.seen.length, 16);
-  });
+  calls.take(16);
+  assert.equal(calls.each, times(16, 1));
   await calls.connected(16);
-  calls.take(100);
+  calls.take(16);
+  assert.equal(calls.each, times(16, 2));
+  calls.take(68);
   await sleep(100);
   assert.is(gate.opened, 16);
+  assert.equal(calls.each.toSorted(), [...times(12, 6), ...times(4, 7)]);
 });
 
-test('of more connections than are needed the fastest are used', async () => {
-  const { calls } = await start();
-  const began = performance.now();
-  const elapsed = () => performance.now() - began;
-  calls.take(31);
-  const tookMs = elapsed();
-  assert.is(calls.seen.length, 16);
-  await calls.connected(16);
-  // All have begun at nearly the same time, however crowded the machine is.
-  await sleep(Math.max(0, 10 * tookMs - elapsed()));
-  calls.end(calls.seen.slice(0, 8));
-  // Half as long again: not so much slower that they would not be used if they were needed.
-  await sleep(elapsed() / 2);
-  const slow = () => calls.each.slice(8);
-  calls.end(calls.seen.slice(8));
-  calls.take(16);
-  assert.equal(slow(), times(8, 0));
-  calls.take(17);
-  assert.ok(
-    slow().some(count => count > 0),
-    'the fast ones have four each',
-  );
-});
-
-/** Eight connections that have had a call each: the first one's took far longer, however crowded the machine is. */
+/** Sixteen connections that have had a call each: the first one's took far longer, however crowded the machine is. */
 async function startWithSlowOne(): Promise<{ calls: Calls; others: StorageClient[] }> {
   const { calls } = await start();
   const began = performance.now();
-  calls.take(8);
-  await calls.connected(8);
+  calls.take(16);
+  await calls.connected(16);
   const [slow, ...others] = calls.seen;
   assert.ok(slow);
   calls.end(others);
@@ -219,10 +173,10 @@ async function startWithSlowOne(): Promise<{ calls: Calls; others: StorageClient
 
 test('a connection on which calls take much longer gets fewer, and a fifth is made only when all have four', async () => {
   const { calls } = await startWithSlowOne();
-  calls.take(28);
-  assert.equal(calls.each, [0, ...times(7, 4)]);
+  calls.take(60);
+  assert.equal(calls.each, [0, ...times(15, 4)]);
   calls.take(4);
-  assert.equal(calls.each.slice(0, 8), times(8, 4));
+  assert.equal(calls.each, times(16, 4));
 });
 
 test('a connection that was slow is tried again after some hundred calls', async () => {
@@ -231,34 +185,34 @@ test('a connection that was slow is tried again after some hundred calls', async
   let times = 0;
   for (; calls.each[0] === 0 && times < 5_000; times++) {
     calls.end(others);
-    calls.take(7);
+    calls.take(15);
   }
-  assert.ok(times > 1 && times < 5_000, `after ${7 * times} calls`);
+  assert.ok(times > 1 && times < 5_000, `after ${15 * times} calls`);
 });
 
 test('a call goes over a connection that is there while others are not', async () => {
   const { gate, calls } = await start();
   gate.pass(1);
-  calls.take(8);
-  assert.equal(calls.each, times(8, 1));
+  calls.take(16);
+  assert.equal(calls.each, times(16, 1));
   await calls.connected(1);
-  await soon('eight connections', async () => assert.is(gate.opened, 8));
+  await soon('sixteen connections', async () => assert.is(gate.opened, 16));
   const there = calls.seen.findIndex(isConnected);
   calls.take(8);
-  assert.equal(calls.each.toSpliced(there, 1), times(7, 1));
-  gate.pass(8);
-  await calls.connected(8);
-  calls.take(7);
-  assert.equal(calls.each.toSpliced(there, 1), times(7, 2));
+  assert.equal(calls.each.toSpliced(there, 1), times(15, 1));
+  gate.pass(16);
+  await calls.connected(16);
+  calls.take(15);
+  assert.equal(calls.each.toSpliced(there, 1), times(15, 2));
 });
 
 test('a call that is said to be over again and again is over once', async () => {
   const { calls } = await start();
-  calls.take(8);
-  await calls.connected(8);
+  calls.take(16);
+  await calls.connected(16);
   calls.end(calls.seen.slice(0, 1), 5);
-  calls.take(9);
-  assert.equal(calls.each, times(8, 2));
+  calls.take(17);
+  assert.equal(calls.each, times(16, 2));
 });
 
 test.run();
