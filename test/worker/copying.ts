@@ -9,8 +9,20 @@ import { Outcomes } from '../../worker/replicate/outcomes.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { newRepository } from '../metadata/rows.js';
 import { claimAll } from '../support/claims.js';
-import { type Metadata, quiet } from '../support/clients.js';
+import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { type Stack, startStack } from '../support/stack.js';
 import { atEnd } from '../support/suite.js';
+
+export const BOTH = ['usstorage', 'eustorage'];
+
+/** Two locations where every blob must be, without a worker. Ends with the suite. */
+export async function startTwoLocations(): Promise<{ stack: Stack; m: Metadata; locations: Locations }> {
+  const stack = await startStack({ parts: ['storage-proxy-us', 'storage-proxy-eu'] });
+  const m = openMetadata(stack.databaseUrl);
+  await m.places.register(BOTH);
+  await m.places.setDefaults(BOTH, true);
+  return { stack, m, locations: openLocations(stack) };
+}
 
 export function storeOf(locations: Locations, name: string) {
   const store = locations.get(name)?.store;

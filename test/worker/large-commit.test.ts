@@ -4,24 +4,17 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { fail } from '../../lib/rpc/errors.js';
 import { finished, soon } from '../contract/bytes.js';
-import { type Metadata, openLocations, openMetadata } from '../support/clients.js';
-import { type Stack, startStack } from '../support/stack.js';
+import type { Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
-import { claimCopies, putBlob, storeOf } from './copying.js';
+import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
 
 const test = suite('worker: the end of a large copy');
-const BOTH = ['usstorage', 'eustorage'];
 const SIZE = 20 * 1024 * 1024;
-let stack: Stack;
 let m: Metadata;
 let locations: Locations;
 
 test.before(async () => {
-  stack = await startStack({ parts: ['storage-proxy-us', 'storage-proxy-eu'] });
-  m = openMetadata(stack.databaseUrl);
-  await m.places.register(BOTH);
-  await m.places.setDefaults(BOTH, true);
-  locations = openLocations(stack);
+  ({ m, locations } = await startTwoLocations());
 });
 
 /** Checkpoints after the first get no answer from the database until `release`. */

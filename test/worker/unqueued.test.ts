@@ -4,23 +4,18 @@ import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { eventsOf, imageOf, newDigest, newRepository, pushed, put, queued, requeued } from '../metadata/rows.js';
-import { type Metadata, openLocations, openMetadata } from '../support/clients.js';
-import { type Stack, startStack } from '../support/stack.js';
+import type { Metadata } from '../support/clients.js';
+import type { Stack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
-import { claimCopies, putBlob, storeOf } from './copying.js';
+import { BOTH, claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
 
 const test = suite('worker: copies out of the queue');
-const BOTH = ['usstorage', 'eustorage'];
 let stack: Stack;
 let m: Metadata;
 let locations: Locations;
 
 test.before(async () => {
-  stack = await startStack({ parts: ['storage-proxy-us', 'storage-proxy-eu'] });
-  m = openMetadata(stack.databaseUrl);
-  await m.places.register(BOTH);
-  await m.places.setDefaults(BOTH, true);
-  locations = openLocations(stack);
+  ({ stack, m, locations } = await startTwoLocations());
 });
 test.before.each(async () => {
   await m.db.query('delete from replication');

@@ -8,6 +8,7 @@ import type { Location } from '../../lib/locations/location.js';
 import type { Locations } from '../../lib/locations/locations.js';
 import { algorithmOf, type Digest, digestOf } from '../../lib/oci/digest.js';
 import { fail } from '../../lib/rpc/errors.js';
+import { HealthWatch } from './health-watch.js';
 import type { HeldJob } from './leases.js';
 
 /** The largest blob that goes into a batch, in bytes. */
@@ -17,7 +18,7 @@ export const SMALL_BLOB_BYTES = 1024 * 1024;
 export const BATCH_BYTES = 3 * 1024 * 1024;
 export const BATCH_BLOBS = 500;
 
-const LOOK_AT_HEALTH_MS = 250;
+/** For a batch that can come from one location only: 3 MiB take so long at 100 kbit/s. */
 const ONLY_SOURCE_DEADLINE_MS = 5 * 60_000;
 
 /** What became of a job. */
@@ -146,18 +147,15 @@ async function whileHealthy<T>(
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const away = new AbortController();
-  let wasHealthy = source.serves('read');
-  const timer = setInterval(() => {
-    const isHealthy = source.serves('read');
-    if (wasHealthy && !isHealthy) away.abort();
-    wasHealthy = isHealthy;
-  }, LOOK_AT_HEALTH_MS);
+  const watch = new HealthWatch([source], () => {
+    if (!source.serves('read')) away.abort();
+  });
   try {
     return await call(AbortSignal.any([signal, away.signal]));
   } catch (error) {
     throw away.signal.aborted ? fail.storeUnreachable(`${source.name} is away`) : error;
   } finally {
-    clearInterval(timer);
+    watch.close();
   }
 }
 

@@ -1,5 +1,5 @@
-/** Notices when a location can be used again, or no longer. */
-import type { Locations } from '../../lib/locations/locations.js';
+/** Notices when one of some locations can be used again, or no longer. */
+import type { Location } from '../../lib/locations/location.js';
 
 /** It costs nothing: every node's health is followed anyway. */
 const LOOK_EVERY_MS = 250;
@@ -7,8 +7,8 @@ const LOOK_EVERY_MS = 250;
 export class HealthWatch {
   readonly #timer: NodeJS.Timeout;
 
-  constructor(locations: Locations, onChange: () => void) {
-    const look = () => locations.all.map(each => `${each.serves('read')} ${each.serves('write')}`).join();
+  constructor(locations: readonly Location[], onChange: () => void) {
+    const look = () => locations.map(each => `${each.serves('read')} ${each.serves('write')}`).join();
     let seen = look();
     this.#timer = setInterval(() => {
       const now = look();

@@ -65,7 +65,7 @@ export class Replicator {
     this.#copies = new Copies({ ...options, outcomes, throttleOf, ending });
     this.#refiler = new Refiler(options.replication);
     this.#slots = new Slots(options.concurrency);
-    this.#health = new HealthWatch(options.locations, () => this.wake());
+    this.#health = new HealthWatch(options.locations.all, () => this.wake());
     this.#loop = this.#run();
   }
 
