@@ -209,14 +209,14 @@ export class Replication {
     };
   }
 
-  /** Renews claims. Answers those that are still held. */
-  async renew(leases: readonly Lease[]): Promise<Set<string>> {
+  /** Renews claims. Answers those that are still held, and how many bytes of each are on record as safe at its target. */
+  async renew(leases: readonly Lease[]): Promise<Map<string, number>> {
     const rows = await this.#db.query(
       `update replication r set ${LEASE} from unnest($1::bigint[], $2::uuid[]) held (id, token)
-        where r.id = held.id and r.lease_token = held.token returning r.id`,
+        where r.id = held.id and r.lease_token = held.token returning r.id, r.bytes_done`,
       columns(leases),
     );
-    return new Set(rows.map(row => asText(row, 'id')));
+    return new Map(rows.map(row => [asText(row, 'id'), asSize(row.bytes_done)]));
   }
 
   /**
