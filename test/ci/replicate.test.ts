@@ -14,6 +14,7 @@ import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { blobFile } from '../support/blob-file.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { ociClient } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
@@ -90,14 +91,26 @@ test("the copy's log lines carry the trace id of the push", async () => {
   assert.match(stack.part(worker).log(), traceId);
 });
 
-test('a worker that waits is woken by NOTIFY, long before it would have polled', async () => {
-  const { ReplicationSignal } = await import('../../lib/metadata/notify.js');
-  const signal = new ReplicationSignal(metadata.db, quiet);
-  await sleep(300);
-  await pushed(randomBytes(1_000));
-  signal.notify();
-  await stack.replicated(4_000);
-  await signal.close();
+test('a worker that waits is woken by NOTIFY, and need not poll to find what a gateway has queued', async () => {
+  // It polls every 5 seconds. Once it might do so just after a push, but not each time: so many pushes, one after the
+  // other, would take it (pushes - 1) * 5 seconds. Half of that is plenty for a crowded machine.
+  const pushes = 7;
+  const client = ociClient(stack.us);
+  await stack.start('gateway-us');
+  try {
+    const begun = performance.now();
+    for (let count = 0; count < pushes; count++) {
+      await client.pushBlob('team/app', randomBytes(1_000));
+      await stack.replicated();
+      // By then it has found that there is nothing more, and waits.
+      await sleep(200);
+    }
+    const seconds = (performance.now() - begun) / 1_000;
+    assert.ok(seconds < ((pushes - 1) * 5) / 2, `${pushes} pushes were copied in ${seconds} s: it polled`);
+  } finally {
+    client.close();
+    await stack.kill('gateway-us');
+  }
 });
 
 test('a worker killed in the middle of a large copy: another goes on from its checkpoint', async () => {
