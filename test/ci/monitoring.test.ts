@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { runTool } from '../stores/daemon.js';
+import { runTool } from '../support/daemon.js';
 import { ociClient } from '../support/oci-client.js';
 import { type PartName, type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';

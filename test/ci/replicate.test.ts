@@ -13,6 +13,7 @@ import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { blobFile } from '../support/blob-file.js';
+import { pieces } from '../support/bytes.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
 import { ociClient } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
@@ -40,13 +41,10 @@ async function pushed(bytes: Buffer): Promise<Digest> {
   const store = locations.get('usstorage')?.store;
   if (!store || !repository) throw new Error('no us');
   const begun = await store.begin({ digest });
-  const last = await store.append(begun.session, pieces(bytes), () => {});
+  const last = await store.append(begun.session, pieces(bytes, 65_536), () => {});
   await store.commit(last.session, digest);
   await metadata.blobs.record({ repository, digest, size: bytes.length, location: 'usstorage', traceId });
   return digest;
-}
-async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
 }
 async function inEu(digest: Digest): Promise<Buffer> {
   const body = await locations.get('eustorage')?.store.read(digest, { offset: 0 });
@@ -219,7 +217,7 @@ test('an upload that nobody goes on with is ended, and its bytes are freed', asy
   const [old, fresh] = [randomUUID(), randomUUID()];
   for (const uuid of [old, fresh]) {
     const begun = await store.begin({});
-    const { session } = await store.append(begun.session, pieces(randomBytes(1_000)), () => {});
+    const { session } = await store.append(begun.session, pieces(randomBytes(1_000), 65_536), () => {});
     await metadata.uploads.create({ repository, uuid, location: 'usstorage', session, algorithm: 'sha256' });
   }
   await stack.sql("update blobupload set updated_at = now() - interval '3 days' where uuid = $1", [old]);

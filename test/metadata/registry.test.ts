@@ -5,9 +5,8 @@ import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { Adoption } from '../../lib/metadata/adoption.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
-import { suite } from '../support/suite.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
 import {
   imageOf,
   newDigest,
@@ -18,7 +17,8 @@ import {
   tag,
   traceId,
   untilWaitedFor,
-} from './rows.js';
+} from '../support/rows.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('metadata: registry');
 const US_TO_EU = {

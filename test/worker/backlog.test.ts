@@ -7,10 +7,10 @@ import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { BacklogMetrics } from '../../worker/replicate/backlog.js';
 import { Leases } from '../../worker/replicate/leases.js';
 import { Outcomes } from '../../worker/replicate/outcomes.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
-import { copied, emptied, newDigest, newRepository, pushed, repository, traceId } from '../metadata/rows.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, openMetadata, quiet } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { copied, emptied, newDigest, newRepository, pushed, repository, traceId } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 
