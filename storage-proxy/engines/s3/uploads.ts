@@ -122,7 +122,7 @@ export class Uploads {
   async abort(session: Session, signal?: AbortSignal): Promise<void> {
     const found = readAnySession(session);
     if ('kind' in found && found.kind === 'parts')
-      return this.#staging.bucket.abortUpload(this.#staging.keys.blob(found.digest), found.uploadId, signal);
+      return this.#staging.bucket.multipart.abort(this.#staging.keys.blob(found.digest), found.uploadId, signal);
     this.#tails.delete(found.id);
     await this.#staging.remove(found.id, signal);
   }

@@ -143,8 +143,8 @@ export class Writer {
   async giveUp(): Promise<void> {
     const { bucket, keys } = this.#staging;
     const { id, open, digest, direct } = this.#upload;
-    if (open) await bucket.abortUpload(keys.piece(id, open.name), open.uploadId).catch(() => {});
-    if (direct && digest) await bucket.abortUpload(keys.blob(digest), direct.uploadId).catch(() => {});
+    if (open) await bucket.multipart.abort(keys.piece(id, open.name), open.uploadId).catch(() => {});
+    if (direct && digest) await bucket.multipart.abort(keys.blob(digest), direct.uploadId).catch(() => {});
   }
 
   /** Sends the buffer, preceded by the loose bytes, as the next part. */
@@ -165,7 +165,7 @@ export class Writer {
       folds,
       hash: this.#hash?.copy(),
     };
-    sending.stored = this.#staging.bucket
+    sending.stored = this.#staging.bucket.multipart
       .uploadPart(target.key, target.uploadId, number, body, this.#signal)
       .then(part => {
         // Only after success: of a request that was given up, bytes may still be on their way out.
@@ -219,7 +219,7 @@ export class Writer {
     } else if (!open) await this.#settleAll();
     if (!this.#upload.open) {
       const name = randomName();
-      const uploadId = await bucket.createUpload(keys.piece(this.#upload.id, name), this.#signal);
+      const uploadId = await bucket.multipart.create(keys.piece(this.#upload.id, name), this.#signal);
       this.#own = { uploadId, sent: 0 };
       this.#upload = { ...this.#upload, open: { name, uploadId, parts: [] } };
       // An abort that came before found nothing to abort, but it has removed the marker.
@@ -245,7 +245,7 @@ export class Writer {
   async #beginDirect(): Promise<void> {
     const { digest } = this.#upload;
     if (!digest) return;
-    const uploadId = await this.#staging.bucket.createUpload(this.#staging.keys.blob(digest), this.#signal);
+    const uploadId = await this.#staging.bucket.multipart.create(this.#staging.keys.blob(digest), this.#signal);
     this.#own = { uploadId, sent: 0 };
     await this.#staging.writeMarker(this.#upload.id, { digest, uploadId }, this.#signal);
     this.#upload = { ...this.#upload, marked: true, direct: { uploadId, parts: [] } };
