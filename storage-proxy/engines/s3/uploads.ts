@@ -9,9 +9,11 @@ import type { Checkpoint, Session, UploadPlan } from '../engine.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
 import { NotImplemented, ObjectMissing } from './errors.js';
+import type { Moment } from './growing.js';
+import { mayContinue, type Own } from './own.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
 import type { Staging } from './staging.js';
-import { type Moment, mayContinue, type Own, Writer } from './writer.js';
+import { Writer } from './writer.js';
 
 const MIB = 1024 * 1024;
 
