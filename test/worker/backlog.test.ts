@@ -27,7 +27,7 @@ test.before.each(() => emptied(m));
 /** A metric's values as they would be served now, by location. */
 async function asked(name: string): Promise<Record<string, number>> {
   const metrics = new WorkerMetrics('worker', 'test');
-  await new BacklogMetrics(m.replication, metrics).refresh();
+  await new BacklogMetrics(m.db, metrics).refresh();
   return valuesOf(metrics, name);
 }
 async function valuesOf(metrics: WorkerMetrics, name: string): Promise<Record<string, number>> {
@@ -103,10 +103,10 @@ test('while the database cannot be asked there is no age, rather than an old one
   const far = openMetadata(await proxy.through(m.url));
   const metrics = new WorkerMetrics('worker', 'test');
   await pushed(m, newRepository());
-  await new BacklogMetrics(far.replication, metrics).refresh();
+  await new BacklogMetrics(far.db, metrics).refresh();
   assert.equal(Object.keys(await valuesOf(metrics, OLDEST)).sort(), ['eustorage', 'usstorage']);
   proxy.cut();
-  const failure = await new BacklogMetrics(far.replication, metrics).refresh().catch((error: Error) => error);
+  const failure = await new BacklogMetrics(far.db, metrics).refresh().catch((error: Error) => error);
   assert.instance(failure, Error);
   assert.equal(await valuesOf(metrics, OLDEST), {});
 });
