@@ -130,6 +130,13 @@ export async function untilWaitedFor(m: Metadata, client: pg.Client): Promise<vo
   if (!(await until(isWaitedFor, 10_000))) throw new Error('nothing waits for the transaction');
 }
 
+/** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
+export async function transaction(m: Metadata): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
+  const client = await session(m);
+  await client.query('begin');
+  return { run: client, untilWaiting: () => untilWaitedFor(m, client) };
+}
+
 /** `put`, in a transaction that somebody holds open. */
 export async function putIn(client: pg.Client, repo: RepositoryName, image: Image, tagged: string): Promise<void> {
   const { facts } = image;
