@@ -95,7 +95,7 @@ test('when nothing comes, one follower leaves, and the others only when their pa
   assert.equal(gone, [0]);
   assert.ok(await until(() => gone.length > 1, 20_000));
   assert.equal(gone, [0, 3]);
-  await drain(crossing.through(0, async at => pieces(blob, at)));
+  await collect(crossing.through(0, async at => pieces(blob, at)));
   for (const who of [1, 2]) assert.equal(await followers[who], { bytes: blob, end: 'data' });
 });
 
@@ -106,7 +106,7 @@ test('once bytes came again, one may leave again', async () => {
   const copying = crossing.through(0, async at => pieces(blob, at));
   await copying.next();
   assert.is((await follow(crossing, 0, blob.length, 60_000)).end, 'behind');
-  await drain(copying);
+  await collect(copying);
 });
 
 test('what was read before the copy began is not read again, and is there for all', async () => {
