@@ -5,8 +5,10 @@ import { BlobUnavailable } from '../../lib/locations/read.js';
 import { ReadAhead } from '../../lib/locations/read-ahead.js';
 import { StripedRead, type StripedRequest } from '../../lib/locations/striped.js';
 import { digestOf } from '../../lib/oci/digest.js';
-import { finished, pattern, rejects, soon } from '../contract/bytes.js';
+import { pattern } from '../support/bytes.js';
+import { rejects } from '../support/rejects.js';
 import { suite } from '../support/suite.js';
+import { finished, soon } from '../support/wait.js';
 import { type ScriptedCall, ScriptedSource } from './scripted-source.js';
 
 const test = suite('locations: striped reads');
