@@ -100,8 +100,8 @@ $$;
 -- (Two that record and queue the same copy at once, where no row was before, do not see each other: it is made once more.)
 --
 -- To be a statement of its own, after the one that inserts: a statement sees what was there when it began. The planner is
--- told to go by the indexes, since it would otherwise believe its statistics, which the queue outruns; and not to plan each
--- time anew, which takes longer than all the rest.
+-- told to go by the indexes, since it would otherwise believe its statistics, which the queue outruns; and, as its caller,
+-- not to plan each time anew.
 create or replace function unqueue_arrived(p_rows bigint[]) returns void language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_nestloop = on
 set plan_cache_mode = force_generic_plan as $$
@@ -115,10 +115,11 @@ begin
 end $$;
 
 -- Queues these copies (the two lists belong together), but those that are there, verified. p_since null: their requirements
--- are new. The planner is told what required_copies tells it.
+-- are new. The planner is told what required_copies tells it, and not to plan each time anew, which takes longer than all
+-- the rest.
 create or replace function queue_copies(p_blobs bigint[], p_locations integer[], p_since bigint, p_trace text)
 returns void language plpgsql
-set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
 declare
   rows bigint[];
 begin
@@ -139,28 +140,22 @@ end $$;
 -- Queues every copy that is missing, or not verified, of these blobs, which a repository now has. p_replicate false:
 -- replication is switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
 create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
-returns void language plpgsql as $$
+returns void language plpgsql
+set plan_cache_mode = force_generic_plan as $$
 declare
-  rows bigint[];
+  blobs bigint[];
+  places integer[];
 begin
   if not p_replicate then
     perform note_replication_gap();
     return;
   end if;
   perform hold_requirements(false);
-  with added as (
-    insert into replication (storage_id, location_id, trace_id, trace_span)
-    select b.id, q.location_id, trace_id_of(p_trace), trace_span_of(p_trace)
-      from unnest(p_blobs) b (id)
-      cross join (select location_id from requirement
-                   where user_id = (select namespace_user_id from repository where id = p_repository)) q
-     where not exists (select from imagestorageplacement p
-                        where p.storage_id = b.id and p.location_id = q.location_id and p.verified_at is not null)
-     order by b.id, q.location_id
-    on conflict (storage_id, location_id) do nothing
-    returning id)
-  select array_agg(id) into rows from added;
-  perform unqueue_arrived(rows);
+  select array_agg(b.id), array_agg(q.location_id) into blobs, places
+    from unnest(p_blobs) b (id)
+    cross join (select location_id from requirement
+                 where user_id = (select namespace_user_id from repository where id = p_repository)) q;
+  perform queue_copies(blobs, places, null, p_trace);
   perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
