@@ -15,7 +15,7 @@ import { asSize } from '../oci/size.js';
 import { type CallContext, callMetadata, callUnary } from '../rpc/call.js';
 import { cancelCall } from '../rpc/cancel.js';
 import { FRAME_BYTES } from '../rpc/channel.js';
-import { fail, fromServiceError, fromStatusMessage, hasReason, type StatusError } from '../rpc/errors.js';
+import { fail, fromServiceError, fromStatusMessage, hasReason, StatusError } from '../rpc/errors.js';
 import { messageWriter, readMessages } from '../rpc/stream.js';
 import { nextInTime } from './silence.js';
 
@@ -259,6 +259,23 @@ export class RemoteStore {
       return last;
     };
     return this.#route.oneNode('write', run, affinity);
+  }
+
+  /** How far an upload is: `known`, or a later checkpoint that the node with this affinity has given out. */
+  async newestCheckpoint(known: Checkpoint, context?: Context): Promise<Checkpoint> {
+    const told = asContext(context);
+    try {
+      const { offset, session } = await this.#route.anyNode(
+        'write',
+        stub => callUnary(stub.findCheckpoint.bind(stub), { session: known.session }, told),
+        told.affinity,
+      );
+      return { offset: asSize(offset), session };
+    } catch (error) {
+      // A node of an older version: they are replaced one by one.
+      if (error instanceof StatusError && error.status === 'UNIMPLEMENTED') return known;
+      throw error;
+    }
   }
 
   /** Ends the upload; resolves to the blob's size once it is verified and visible. */

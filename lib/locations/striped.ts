@@ -6,8 +6,8 @@
  * come in. Each stripe finds its own way around a location that fails (read.ts).
  *
  * Reading ahead is bounded by what the reader has *kept*: nothing is asked for that lies more than READ_AHEAD_BYTES
- * behind the last checkpoint on record. So the one bound is both the memory that a blob takes and the bytes that cross
- * twice after a crash, wherever it happens.
+ * behind the last checkpoint. So the one bound is both the memory that a blob takes and the bytes that cross twice after
+ * a crash, wherever it happens.
  */
 import { fail } from '../rpc/errors.js';
 import { type ReadRequest, readBlob } from './read.js';

@@ -1,5 +1,5 @@
 /**
- * What an engine is: the ten methods by which a node keeps blobs in one kind of store.
+ * What an engine is: the methods by which a node keeps blobs in one kind of store.
  *
  * An engine knows keys and bytes, nothing of gRPC, databases or other locations. The service in front of it validates
  * what callers send, limits concurrency and logs; the engine owns the store's protocol, its retries and its errors.
@@ -118,6 +118,9 @@ export interface Engine {
     onCheckpoint: (checkpoint: Checkpoint) => void,
     signal?: AbortSignal,
   ): Promise<Checkpoint>;
+
+  /** The name of the session's upload: the same in all of its sessions, and in those of no other one. `malformed` if it is none. */
+  nameOf(session: Session): string;
 
   /**
    * Ends the upload: verifies that exactly the session's bytes hash to `digest`, then makes the blob visible in one step

@@ -34,6 +34,7 @@ import type {
 import { Files } from './local/files.js';
 import { Layout } from './local/layout.js';
 import { probe } from './local/probe.js';
+import { readSession } from './local/session.js';
 import { Uploads } from './local/uploads.js';
 
 export class LocalStorage implements Engine {
@@ -76,6 +77,10 @@ export class LocalStorage implements Engine {
     signal?: AbortSignal,
   ): Promise<Checkpoint> {
     return this.#uploads.append(session, source, onCheckpoint, signal);
+  }
+
+  nameOf(session: Session): string {
+    return readSession(session).name;
   }
 
   commit(session: Session, digest: Digest, signal?: AbortSignal): Promise<number> {

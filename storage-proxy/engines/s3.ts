@@ -70,6 +70,7 @@ import { Blobs } from './s3/blobs.js';
 import { BucketClient } from './s3/bucket.js';
 import { Keys } from './s3/keys.js';
 import { probe } from './s3/probe.js';
+import { readSession } from './s3/session.js';
 import { Staging, type Tuning } from './s3/staging.js';
 import { staleUploads } from './s3/stale.js';
 import { Uploads } from './s3/uploads.js';
@@ -123,6 +124,10 @@ export class S3Engine implements Engine {
     signal?: AbortSignal,
   ): Promise<Checkpoint> {
     return this.#uploads.append(session, source, onCheckpoint, signal);
+  }
+
+  nameOf(session: Session): string {
+    return readSession(session).id;
   }
 
   commit(session: Session, digest: Digest, signal?: AbortSignal): Promise<number> {

@@ -108,6 +108,10 @@ class TracedEngine implements Engine {
     return this.spanOf('append', {}, () => this.#engine.append(session, source, onCheckpoint, signal));
   }
 
+  nameOf(session: Session): string {
+    return this.#engine.nameOf(session);
+  }
+
   commit(session: Session, digest: Digest, signal?: AbortSignal): Promise<number> {
     return this.spanOf('commit', { 'entrepot.digest': digest }, () => this.#engine.commit(session, digest, signal));
   }

@@ -1,4 +1,4 @@
-/** Uploads: StartUpload, AppendUpload, CommitUpload, AbortUpload. */
+/** Uploads: StartUpload, AppendUpload, FindCheckpoint, CommitUpload, AbortUpload. */
 import { isDigestAlgorithm } from '../../lib/oci/digest.js';
 import { fail } from '../../lib/rpc/errors.js';
 import type { Send } from '../../lib/rpc/handler.js';
@@ -8,9 +8,12 @@ import type { AppendUploadRequest__Output } from '../../proto/generated/entrepot
 import type { AppendUploadResponse } from '../../proto/generated/entrepot/storage/v1/AppendUploadResponse.js';
 import type { CommitUploadRequest__Output } from '../../proto/generated/entrepot/storage/v1/CommitUploadRequest.js';
 import type { CommitUploadResponse } from '../../proto/generated/entrepot/storage/v1/CommitUploadResponse.js';
+import type { FindCheckpointRequest__Output } from '../../proto/generated/entrepot/storage/v1/FindCheckpointRequest.js';
+import type { FindCheckpointResponse } from '../../proto/generated/entrepot/storage/v1/FindCheckpointResponse.js';
 import type { StartUploadRequest__Output } from '../../proto/generated/entrepot/storage/v1/StartUploadRequest.js';
 import type { StartUploadResponse } from '../../proto/generated/entrepot/storage/v1/StartUploadResponse.js';
 import type { Checkpoint } from '../engines/engine.js';
+import { NewestCheckpoints } from './newest.js';
 import type { Parts } from './service.js';
 import { openSession, sealSession } from './session.js';
 import { asBytes, asDigest, asOptionalDigest, quoted } from './validate.js';
@@ -19,6 +22,7 @@ import { asBytes, asDigest, asOptionalDigest, quoted } from './validate.js';
 const MAX_DATA_BYTES = 256 * 1024;
 
 export function uploadHandlers({ engine, gates, make, metrics }: Parts) {
+  const newest = new NewestCheckpoints();
   return {
     StartUpload: make.unary<StartUploadRequest__Output, StartUploadResponse>(async (request, { signal }) => {
       const digest = asOptionalDigest(request.digest);
@@ -34,15 +38,30 @@ export function uploadHandlers({ engine, gates, make, metrics }: Parts) {
         const session = await readHeader(messages);
         const sender = new CheckpointSender(send);
         const data = readData(messages, bytes => metrics.moved('written', bytes));
-        const last = await engine.append(session, data, checkpoint => sender.offer(checkpoint), signal);
+        const upload = engine.nameOf(session);
+        const given = (checkpoint: Checkpoint) => {
+          newest.note(upload, checkpoint);
+          sender.offer(checkpoint);
+        };
+        const last = await engine.append(session, data, given, signal);
+        newest.note(upload, last);
         await sender.last(last);
       }),
     ),
 
+    FindCheckpoint: make.unary<FindCheckpointRequest__Output, FindCheckpointResponse>(async request => {
+      const known = openSession(request.session);
+      return toMessage(newest.of(engine.nameOf(known.session), known));
+    }),
+
     CommitUpload: make.unary<CommitUploadRequest__Output, CommitUploadResponse>(async (request, { signal }) => {
       const { session } = openSession(request.session);
       const digest = asDigest(request.digest);
-      return gates.commits.run(signal, async () => ({ size: await engine.commit(session, digest, signal) }));
+      return gates.commits.run(signal, async () => {
+        const size = await engine.commit(session, digest, signal);
+        newest.forget(engine.nameOf(session));
+        return { size };
+      });
     }),
 
     AbortUpload: make.unary<AbortUploadRequest__Output, AbortUploadResponse>(async (request, { signal }) => {
@@ -115,6 +134,6 @@ class CheckpointSender {
   }
 }
 
-function toMessage(checkpoint: Checkpoint): AppendUploadResponse {
+function toMessage(checkpoint: Checkpoint): { offset: number; session: Buffer } {
   return { offset: checkpoint.offset, session: sealSession(checkpoint) };
 }

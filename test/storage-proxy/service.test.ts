@@ -136,6 +136,7 @@ test('sessions that are not ours are refused, and offsets that are not theirs', 
   for (const session of strange) {
     await rejects('MALFORMED', () => callUnary(stub.commitUpload.bind(stub), { session, digest }));
     await rejects('MALFORMED', () => callUnary(stub.abortUpload.bind(stub), { session }));
+    await rejects('MALFORMED', () => callUnary(stub.findCheckpoint.bind(stub), { session }));
     await rejects('MALFORMED', () => append([{ header: { session } }]));
   }
   const { session } = await store.begin({});
@@ -146,6 +147,29 @@ test('sessions that are not ours are refused, and offsets that are not theirs', 
   const gone = await callUnary(stub.startUpload.bind(stub), {});
   await store.abort(gone.session);
   await rejects('UPLOAD_UNKNOWN', () => append([{ header: { session: gone.session } }, { data: Buffer.from('x') }]));
+});
+
+test('who knows an old checkpoint of an upload is told the newest one, and goes on from there', async () => {
+  const data = pattern(3 * MIB, 5);
+  const begun = await store.begin({});
+  assert.equal(await store.newestCheckpoint(begun), begun, 'there is none yet');
+  const other = await store.begin({});
+  const one = await store.append(begun.session, pieces(data.subarray(0, MIB), 100_000), () => {});
+  const two = await store.append(one.session, pieces(data.subarray(MIB, 2 * MIB), 100_000), () => {});
+  for (const known of [begun, one, two]) assert.equal(await store.newestCheckpoint(known), two);
+  assert.equal(await store.newestCheckpoint(other), other, 'another upload is none of its business');
+  // One who still writes where the first left off takes nothing from it.
+  await store.append(begun.session, pieces(data.subarray(0, 10), 10), () => {});
+  assert.equal(await store.newestCheckpoint(begun), two);
+  const last = await store.append(
+    (await store.newestCheckpoint(one)).session,
+    pieces(data.subarray(2 * MIB), 100_000),
+    () => {},
+  );
+  await store.commit(last.session, digestOf(data));
+  assert.equal(await store.newestCheckpoint(begun), begun, 'it is over');
+  await store.remove(digestOf(data));
+  await store.abort(other.session);
 });
 
 test('an append is a header and then data', async () => {

@@ -20,7 +20,7 @@ export class CheckpointKeeper {
   #newest: Checkpoint | undefined;
   #hasFirst = false;
 
-  /** `onSaved` hears how far a crash can no longer throw the copy back. */
+  /** `onSaved` hears of each that is on record. */
   constructor(save: SaveCheckpoint, onSaved: (offset: number) => void) {
     this.#save = save;
     this.#onSaved = onSaved;
