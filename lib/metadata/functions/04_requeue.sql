@@ -1,9 +1,9 @@
 -- What is required of these blobs, and the rows of the queue that nobody requires (any more). The planner is told what
--- required_copies tells it.
+-- required_copies tells it, and to plan each time anew: a plan that was made while the queue was empty reads all of it.
 create or replace function compare_queue(
   p_blobs bigint[], out needed_blobs bigint[], out needed_places integer[], out unneeded bigint[]
 ) language sql stable
-set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set plan_cache_mode = force_custom_plan as $$
   with needed as materialized (
     select blob_id, location_id from required_copies(p_blobs)),
   queued as materialized (
