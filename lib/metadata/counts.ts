@@ -1,4 +1,4 @@
-/** The counts of what is in each location, and missing there: rows whose sum is exact (functions/09_counts.sql). */
+/** The counts of what is in each location, and missing there: rows whose sum is exact (functions/12_counts.sql). */
 import { asSize } from '../oci/size.js';
 import type { Database } from './database.js';
 

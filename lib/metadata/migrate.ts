@@ -2,7 +2,8 @@
  * Brings the database to this release's schema, and lets processes wait until somebody has.
  *
  * `migrations/` holds numbered, immutable steps, run by node-pg-migrate. `functions/` holds the statements that need
- * several steps in one round trip; they are replaced as a whole at each run. A function's meaning or parameters never
+ * several steps in one round trip; they are replaced as a whole at each run, in the order of their files' numbers, which
+ * nothing keeps (what one needs when it is made stands in an earlier one). A function's meaning or parameters never
  * change under a running release: a new one gets a new name, and the old one goes a release later.
  *
  * It runs beside a registry that serves. Whoever waits for the lock of a table keeps everybody who comes after it waiting,

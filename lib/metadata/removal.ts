@@ -1,4 +1,4 @@
-/** Removing a location: the steps of it, each a transaction of its own (functions/14_removal.sql). */
+/** Removing a location: the steps of it, each a transaction of its own (functions/17_removal.sql). */
 import type { Digest } from '../oci/digest.js';
 import { asSize } from '../oci/size.js';
 import type { Database, Row } from './database.js';

@@ -1,4 +1,5 @@
 /** Migrations and the connection: many processes at once, several hosts, outages. */
+import { readdir } from 'node:fs/promises';
 import pg from 'pg';
 import { pino } from 'pino';
 import * as assert from 'uvu/assert';
@@ -23,6 +24,20 @@ test('eight processes that migrate at once all succeed, and the schema is there 
   await client.end();
   assert.equal(rows[0].n, rows[0].names);
   assert.ok(rows[0].n >= 1);
+});
+
+test('migrations and files of functions are numbered, without a gap and without a number twice', async () => {
+  for (const [folder, first] of [
+    ['migrations', 1],
+    ['functions', 0],
+  ] as const) {
+    const files = (await readdir(new URL(`../../../lib/metadata/${folder}`, import.meta.url))).sort();
+    assert.equal(
+      files.map(file => Number(file.split('_')[0])),
+      files.map((_, index) => first + index),
+      files.join(),
+    );
+  }
 });
 
 test('a process waits for migrations that another one runs', async () => {

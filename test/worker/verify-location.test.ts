@@ -277,4 +277,29 @@ test('adopted: what a store holds is recorded as unverified, can be pulled once 
   );
 });
 
+test('a copy without a record, as of a worker that died before it: it is told, taken over, and then counts', async () => {
+  const bytes = randomBytes(500);
+  const digest = await recorded(['usstorage'], bytes);
+  await m.db.query('delete from replication');
+  await stored('eustorage', bytes);
+  const first = await verify({}, 0);
+  assert.equal(kindsOf(first), [`unreferenced ${digest}`]);
+
+  const admin = await startAdmin(m, { locations });
+  const of = { location: 'eustorage' };
+  const answers = await read<AdoptLocationResponse__Output>(admin.adoptLocation({ ...of, dryRun: false }));
+  assert.is(answers.at(-1)?.progress?.adopted, 1);
+  const second = await verify();
+  assert.equal([kindsOf(second), second.last.counts.newlyVerified], [[], 1]);
+  assert.equal(await call(admin.releaseAdopted.bind(admin), of), { blobs: 0 });
+  const rows = await m.db.query(
+    `select l.name from imagestorageplacement p join imagestoragelocation l on l.id = p.location_id
+      where p.verified_at is not null order by 1`,
+  );
+  assert.equal(
+    rows.map(({ name }) => name),
+    ['eustorage', 'usstorage'],
+  );
+});
+
 test.run();

@@ -1,7 +1,7 @@
 /**
  * Removing a location for good: it drains, its records are deleted, and then its name.
  *
- * Everything that must hold is in the statements (functions/14_removal.sql): each looks for itself whether another
+ * Everything that must hold is in the statements (functions/17_removal.sql): each looks for itself whether another
  * location has a blob, and in which state the location is. So it can be killed between any two of them, and goes on when
  * it is called again; pushes, copies and changes of where blobs must be may come between any two. When it is refused, the
  * location is in use again, as before.

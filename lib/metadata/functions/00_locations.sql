@@ -17,7 +17,7 @@ end $$;
 
 -- The location that bytes were written to and are to be recorded in. One that is being removed takes no new uploads; what
 -- was begun there before may end there, until its records are deleted. The caller holds the requirements
--- (02_replication.sql): a change of the state waits for it.
+-- (03_replication.sql): a change of the state waits for it.
 create or replace function place_of_commit(p_name text) returns integer language plpgsql as $$
 declare
   place integer;

@@ -49,7 +49,7 @@ create table worker (
 alter table replication add column worker_id uuid;
 
 -- The rows stand in many queues: one for each target, source that they are filed under, and size. A claim finds what is
--- due in a queue without looking at the others, and without sorting (07_claims.sql).
+-- due in a queue without looking at the others, and without sorting (functions/09_claims.sql).
 alter table replication
   add column size bigint not null default 0,
   -- A location that has the blob; 0: none. The copy may be made from any other one.

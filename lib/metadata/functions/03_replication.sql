@@ -8,11 +8,25 @@ create or replace view requirement as
   select user_id, location_id from userregion where location_id in (select id from activelocation);
 
 -- The namespaces that a blob belongs to: it was pushed to or mounted in one of their repositories, or a manifest there
--- needs it. May name one more than once.
+-- needs it. May name one more than once. (Without a join: whoever asks knows the blobs, and the planner could otherwise
+-- read all repositories for a few of them.)
 create or replace view blobnamespace as
-  select ub.blob_id, r.namespace_user_id as user_id from uploadedblob ub join repository r on r.id = ub.repository_id
+  select ub.blob_id, (select r.namespace_user_id from repository r where r.id = ub.repository_id) as user_id
+    from uploadedblob ub
   union all
-  select mb.blob_id, r.namespace_user_id from manifestblob mb join repository r on r.id = mb.repository_id;
+  select mb.blob_id, (select r.namespace_user_id from repository r where r.id = mb.repository_id) from manifestblob mb;
+
+-- Where these blobs must be. Of each table, what belongs to them is read once, by the index, and then joined by hashing: so it
+-- costs the same however many others there are. The planner is told so. It would otherwise believe its statistics, which
+-- the tables outrun, or, where it has none, read whole tables; or repeat for each blob what is quick in a small table.
+create or replace function required_copies(p_blobs bigint[]) returns table (blob_id bigint, location_id integer)
+language sql stable set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+  with own as materialized (
+    select distinct n.blob_id, n.user_id from blobnamespace n where n.blob_id = any (p_blobs)),
+  wanted as materialized (
+    select user_id, location_id from requirement where user_id = any (array(select distinct user_id from own)))
+  select distinct own.blob_id, wanted.location_id from own join wanted using (user_id)
+$$;
 
 -- Whoever reads the requirements in order to act on them holds this lock shared, whoever changes them alone: after a
 -- change, nobody still acts on what was before. Held to the end of the transaction. To be a statement of its own, before
@@ -48,13 +62,26 @@ begin
   end if;
 end $$;
 
+-- Files a new row of the queue: under how large its blob is, and a location that the copy can come from, which is the one
+-- that has had it longest. (Not the lowest id: for that the planner may go through all placements from the first one on.)
+create or replace function file_replication() returns trigger language plpgsql as $$
+begin
+  select s.image_size,
+         coalesce((select p.location_id from imagestorageplacement p
+                    where p.storage_id = s.id and p.location_id <> new.location_id order by p.created_at, p.id limit 1), 0)
+    into new.size, new.source_id
+    from imagestorage s where s.id = new.storage_id;
+  return new;
+end $$;
+
 -- Copies that are queued only because a location is being removed, and that a namespace now requires, too. A statement of
 -- its own: ON CONFLICT DO UPDATE would wait for every row that a worker holds.
 create or replace function require_rescued(p_blobs bigint[], p_since bigint) returns void language sql as $$
   update replication r set rescue = false, since = p_since
    where r.rescue and r.storage_id = any (p_blobs)
-     and exists (select from blobnamespace b join requirement q on q.user_id = b.user_id
-                  where b.blob_id = r.storage_id and q.location_id = r.location_id)
+     and exists (select from blobnamespace b
+                  where b.blob_id = r.storage_id
+                    and r.location_id = any (array(select location_id from requirement where user_id = b.user_id)))
 $$;
 
 -- A trace as the statements below have it: its id; if it is recorded, the same in the form of traceparent, with the span.
@@ -73,10 +100,11 @@ $$;
 -- (Two that record and queue the same copy at once, where no row was before, do not see each other: it is made once more.)
 --
 -- To be a statement of its own, after the one that inserts: a statement sees what was there when it began. The planner is
--- told to go by the indexes, since it would otherwise believe its statistics, which the queue outruns; and not to plan each
--- time anew, which takes longer than all the rest.
+-- told to go by the indexes, since it would otherwise believe its statistics, which the queue outruns; and, as its caller,
+-- not to plan each time anew.
 create or replace function unqueue_arrived(p_rows bigint[]) returns void language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_nestloop = on
+set plan_cache_mode = force_generic_plan as $$
 begin
   if p_rows is not null then
     delete from replication r
@@ -86,31 +114,48 @@ begin
   end if;
 end $$;
 
+-- Queues these copies (the two lists belong together), but those that are there, verified. p_since null: their requirements
+-- are new. The planner is told what required_copies tells it, and not to plan each time anew, which takes longer than all
+-- the rest.
+create or replace function queue_copies(p_blobs bigint[], p_locations integer[], p_since bigint, p_trace text)
+returns void language plpgsql
+set enable_seqscan = off set enable_nestloop = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan as $$
+declare
+  rows bigint[];
+begin
+  with there as materialized (
+    select storage_id, location_id from imagestorageplacement where storage_id = any (p_blobs) and verified_at is not null),
+  added as (
+    insert into replication (storage_id, location_id, since, trace_id, trace_span)
+    select w.blob, w.place, coalesce(p_since, nextval('requirement_seq')), trace_id_of(p_trace), trace_span_of(p_trace)
+      from unnest(p_blobs, p_locations) w (blob, place)
+     where not exists (select from there t where t.storage_id = w.blob and t.location_id = w.place)
+     order by w.blob, w.place
+    on conflict (storage_id, location_id) do nothing
+    returning id)
+  select array_agg(id) into rows from added;
+  perform unqueue_arrived(rows);
+end $$;
+
 -- Queues every copy that is missing, or not verified, of these blobs, which a repository now has. p_replicate false:
 -- replication is switched off. Called in the transaction that causes the need, so that the need cannot be forgotten.
 create or replace function queue_replication(p_blobs bigint[], p_repository integer, p_replicate boolean, p_trace text)
-returns void language plpgsql as $$
+returns void language plpgsql
+set plan_cache_mode = force_generic_plan as $$
 declare
-  rows bigint[];
+  blobs bigint[];
+  places integer[];
 begin
   if not p_replicate then
     perform note_replication_gap();
     return;
   end if;
   perform hold_requirements(false);
-  with added as (
-    insert into replication (storage_id, location_id, trace_id, trace_span)
-    select b.id, q.location_id, trace_id_of(p_trace), trace_span_of(p_trace)
-      from unnest(p_blobs) b (id)
-      cross join (select location_id from requirement
-                   where user_id = (select namespace_user_id from repository where id = p_repository)) q
-     where not exists (select from imagestorageplacement p
-                        where p.storage_id = b.id and p.location_id = q.location_id and p.verified_at is not null)
-     order by b.id, q.location_id
-    on conflict (storage_id, location_id) do nothing
-    returning id)
-  select array_agg(id) into rows from added;
-  perform unqueue_arrived(rows);
+  select array_agg(b.id), array_agg(q.location_id) into blobs, places
+    from unnest(p_blobs) b (id)
+    cross join (select location_id from requirement
+                 where user_id = (select namespace_user_id from repository where id = p_repository)) q;
+  perform queue_copies(blobs, places, null, p_trace);
   perform require_rescued(p_blobs, (select last_value from requirement_seq));
 end $$;
 
@@ -197,61 +242,3 @@ create or replace function may_be_in(p_namespace text, p_location text) returns 
        and not exists (select from userregion ur join imagestoragelocation l on l.id = ur.location_id
                         where ur.user_id = u.id and l.name = p_location))
 $$;
-
--- Queues the difference that a change of the requirements made, for the next p_limit blobs: what is missing now is
--- queued, and what nobody requires any more is taken out of the queue. True if there may be more to do.
-create or replace function requeue_some(p_limit integer) returns boolean language plpgsql as $$
-declare
-  todo requeue%rowtype;
-  page bigint[];
-  blobs bigint[];
-  rows bigint[];
-begin
-  select * into todo from requeue order by id limit 1 for update skip locked;
-  if not found then
-    return false;
-  end if;
-  -- Alone: a push that is not committed yet may count on a row of the queue that is there already.
-  perform hold_requirements(true);
-  if todo.user_id is null then
-    page := array(select id from imagestorage where id > todo.after_blob order by id limit p_limit);
-    blobs := page;
-  else
-    -- All blobs are walked, and those of the namespace picked out: to walk its own in order would sort them each time.
-    page := array(select id from imagestorage where id > todo.after_blob order by id limit 10 * p_limit);
-    blobs := array(select b from unnest(page) b
-                    where exists (select from blobnamespace n where n.blob_id = b and n.user_id = todo.user_id) order by b);
-  end if;
-  if cardinality(page) = 0 then
-    -- No image is waited for where it need not come any more.
-    delete from pendingimage p using manifest m, repository r
-     where m.id = p.manifest_id and r.id = m.repository_id and (todo.user_id is null or r.namespace_user_id = todo.user_id)
-       and not exists (select from requirement q where q.user_id = r.namespace_user_id and q.location_id = p.location_id);
-    delete from requeue where id = todo.id;
-    return exists (select from requeue);
-  end if;
-  with needed as materialized (
-    select distinct b.blob_id, q.location_id
-      from blobnamespace b join requirement q on q.user_id = b.user_id where b.blob_id = any (blobs)),
-  taken_out as (
-    delete from replication x
-     where x.storage_id = any (blobs) and not x.rescue
-       and not exists (select from needed n where n.blob_id = x.storage_id and n.location_id = x.location_id)),
-  added as (
-    insert into replication (storage_id, location_id, since)
-    select n.blob_id, n.location_id, todo.since from needed n
-     where not exists (select from imagestorageplacement p
-                        where p.storage_id = n.blob_id and p.location_id = n.location_id and p.verified_at is not null)
-     order by n.blob_id, n.location_id
-    on conflict (storage_id, location_id) do nothing
-    returning id)
-  select array_agg(id) into rows from added;
-  perform unqueue_arrived(rows);
-  -- What somebody has pushed since, and so queued before this, was required earlier.
-  update replication r set since = todo.since
-    from (select id from replication where storage_id = any (blobs) and since > todo.since order by id for update) later
-   where r.id = later.id;
-  perform require_rescued(blobs, todo.since);
-  update requeue set after_blob = page[cardinality(page)] where id = todo.id;
-  return true;
-end $$;

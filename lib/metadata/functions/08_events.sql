@@ -95,6 +95,10 @@ end $$;
 -- without a record its object would be there unknown. Where a row is, whoever makes that copy finds the object and
 -- records it; where a record is, it stays as it is, since the copy may have turned out to be damaged. Not where records
 -- are being deleted. Answers which copies were recorded, counted from 1.
+--
+-- A worker that dies before this leaves an object without a record, and no row that would bring another worker to it. That
+-- loses nothing: it is room that is taken up until the blob is required there again, pushed there, or taken over. Whoever
+-- verifies the location is told of it (worker/verify-location/strangers.ts); AdoptLocation records it.
 create or replace function record_unqueued(p_digests text[], p_locations text[]) returns setof bigint language plpgsql as $$
 declare
   numbers bigint[];
