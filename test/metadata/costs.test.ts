@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import { session } from '../support/rows.js';
 import { suite } from '../support/suite.js';
-import { session } from './rows.js';
 
 const test = suite('metadata: what queueing costs');
 const [FEW, MANY, PIECE] = [1_500, 9_000, 100];
