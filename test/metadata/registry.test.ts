@@ -459,4 +459,14 @@ test('a store is put on record once; another one behind the same name is refused
   assert.is(await fresh.places.identify('usstorage', second), answers[1]);
 });
 
+test('a store is one location’s: another one that is kept in it is refused, also when both come at once', async () => {
+  const fresh = await freshMetadata();
+  const store = randomUUID();
+  const ask = (name: string) => fresh.places.identify(name, store);
+  const answers = await Promise.all(['usstorage', 'eustorage'].map(ask));
+  assert.equal(answers.toSorted(), [false, true]);
+  assert.equal(await Promise.all(['usstorage', 'eustorage'].map(ask)), answers);
+  assert.ok(await fresh.places.identify(answers[0] ? 'eustorage' : 'usstorage', randomUUID()), 'it may have its own');
+});
+
 test.run();
