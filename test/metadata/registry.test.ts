@@ -39,7 +39,7 @@ const recorded = (repo: RepositoryName, location?: string) => pushed(m, repo, lo
 test('a blob is found in its repository only, with the locations that hold it', async () => {
   const [mine, other] = [newRepository(), newRepository()];
   const digest = await recorded(mine);
-  assert.equal((await m.blobs.find(mine, digest)).blob, { size: 7, locations: ['usstorage'] });
+  assert.equal((await m.blobs.find(mine, digest)).blob, { size: 7, locations: ['usstorage'], isLost: false });
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: false });
   await recorded(other);
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: true });
