@@ -27,10 +27,13 @@ export async function* underLease<T>(
       else lost.abort();
     } catch {
       // Tried again, until it has run out.
-      if (startedAt - renewedAt >= WORK_LEASE_MS) lost.abort();
     }
   };
-  const timer = setInterval(() => void renew(), WORK_LEASE_MS / 4);
+  const timer = setInterval(() => {
+    // Also while a try to renew it hangs.
+    if (performance.now() - renewedAt >= WORK_LEASE_MS) lost.abort();
+    else void renew();
+  }, WORK_LEASE_MS / 4);
   try {
     yield* run(AbortSignal.any([signal, lost.signal]));
   } catch (error) {

@@ -20,7 +20,7 @@ export async function lookAtNodes(
 ): Promise<Finding[]> {
   const looks = locations.flatMap(({ name, nodes }) =>
     nodes.map((address, index) =>
-      lookAtNode(name, address, `ENTREPOT_LOCATIONS.${name}.nodes[${index}]`, markers.get(name), security),
+      lookAtNode(name, address, `ENTREPOT_LOCATIONS.${name}.nodes[${index}]`, markers, security),
     ),
   );
   return Promise.all(looks);
@@ -30,7 +30,7 @@ async function lookAtNode(
   location: string,
   address: string,
   key: string,
-  marker: string | undefined,
+  markers: ReadonlyMap<string, string>,
   security: Security,
 ): Promise<Finding> {
   let stub: StorageClient | undefined;
@@ -40,8 +40,12 @@ async function lookAtNode(
     const node = await callUnary(client.describe.bind(client), {}, {}, ANSWER_MS);
     if (node.location !== location)
       return bad(location, key, `the node at ${address} serves ${node.location}, not ${location}`);
+    const marker = markers.get(location);
     if (marker !== undefined && node.locationId !== marker)
       return bad(location, key, `the store behind ${address} is not the one that ${location} was kept in before`);
+    const [other] = [...markers].find(([name, id]) => name !== location && id === node.locationId) ?? [];
+    if (other !== undefined)
+      return bad(location, key, `the store behind ${address} is the one that ${other} is kept in: give each its own`);
     const [reads, writes] = await Promise.all(
       ['entrepot.storage.read', 'entrepot.storage.write'].map(name => askServing(client, name, ANSWER_MS)),
     );

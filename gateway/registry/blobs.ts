@@ -20,10 +20,14 @@ export function blob(parts: Parts): Resource<'blob'> {
     throw found.repositoryKnown ? oci.blobUnknown(digest) : oci.nameUnknown(repository);
   }
 
-  /** Opens no stream: size and existence are in the one query. */
+  /**
+   * Opens no stream: size and existence are in the one query. What is lost is not here: clients ask before they push, and
+   * would otherwise not send what would mend it.
+   */
   async function head(ctx: Context, route: BlobRoute): Promise<void> {
     authorizer.demand(ctx, route.repository, 'pull');
-    const { size } = await find(route);
+    const { size, isLost } = await find(route);
+    if (isLost) throw oci.blobUnknown(route.digest);
     setHeaders(ctx, route);
     ctx.set('Content-Length', String(size));
     ctx.status = 200;

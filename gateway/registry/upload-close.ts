@@ -59,7 +59,7 @@ export function uploadClose(parts: Parts, { discardQuietly }: UploadDiscard): Up
   async function demandClosed(ctx: Context, { repository }: UploadRoute, digest: Digest): Promise<void> {
     if (!authorizer.allows(ctx, repository, 'pull')) throw oci.uploadUnknown();
     const { blob } = await blobs.find(repository, digest);
-    if (!blob || blob.locations.length === 0) throw oci.uploadUnknown();
+    if (!blob || blob.isLost) throw oci.uploadUnknown();
   }
 
   /** Closes an upload by what this gateway remembers of it; false if that turned out to be old. */

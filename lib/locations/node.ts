@@ -21,7 +21,10 @@ import { Lanes } from './lanes.js';
 import type { Need } from './store.js';
 import type { WideStreams } from './wide-streams.js';
 
-/** Answers whether `locationId` is the identity on record for the location; records it if there is none yet. */
+/**
+ * Answers whether `locationId` is the identity on record for the location; records it if there is none yet, and no other
+ * location has it.
+ */
 export type Identify = (location: string, locationId: string) => Promise<boolean>;
 
 export interface NodeOptions {
@@ -133,7 +136,9 @@ export class StorageNode {
       );
     }
     if (!(await this.#options.identify(location, answer.locationId))) {
-      throw fail.wrongLocation(`the store behind ${this.address} is not the one that ${location} was kept in before`);
+      throw fail.wrongLocation(
+        `the store behind ${this.address} is not the one that ${location} was kept in before, or another location is kept in it`,
+      );
     }
     this.#minChunkBytes = asSize((answer.capabilities as Capabilities__Output | null)?.minChunkBytes ?? 0);
     this.#engine = answer.engine;

@@ -14,6 +14,8 @@ export interface FoundBlob {
   readonly size: number;
   /** The names of the locations that hold it. */
   readonly locations: readonly string[];
+  /** Whether each copy turned out to be missing or damaged: it is to be sent again. */
+  readonly isLost: boolean;
 }
 
 /** Whether the repository exists, and the blob if it has it. */
@@ -48,7 +50,9 @@ export class Blobs {
     const [row] = await this.#db.query(
       `select s.image_size,
               array(select l.name from imagestorageplacement p join imagestoragelocation l on l.id = p.location_id
-                     where p.storage_id = s.id)::text[] as locations
+                     where p.storage_id = s.id)::text[] as locations,
+              not exists (select from imagestorageplacement p
+                           where p.storage_id = s.id and p.distrusted_at is null) as lost
          from repository r
          join "user" u on u.id = r.namespace_user_id
          left join (uploadedblob ub join imagestorage s on s.id = ub.blob_id and s.content_checksum = $3)
@@ -59,7 +63,8 @@ export class Blobs {
     );
     if (!row) return { repositoryKnown: false };
     if (row.image_size === null) return { repositoryKnown: true };
-    return { repositoryKnown: true, blob: { size: asSize(row.image_size), locations: asTexts(row, 'locations') } };
+    const blob = { size: asSize(row.image_size), locations: asTexts(row, 'locations'), isLost: row.lost === true };
+    return { repositoryKnown: true, blob };
   }
 
   /**

@@ -30,21 +30,16 @@ export class Places {
     await this.#db.query('select set_default_locations($1, $2)', [names, replicate], { repeatable: true });
   }
 
-  /** Whether `marker` is the identity on record for the location; puts it on record if there is none. */
+  /**
+   * Whether `marker` is the identity on record for the location; puts it on record if there is none, unless it is another
+   * location's.
+   */
   identify = async (location: string, marker: string): Promise<boolean> => {
     const known = this.#confirmed.get(location);
     if (known !== undefined) return known === marker;
-    await this.#db.query(
-      `insert into locationstate (location_id, marker) select id, $2::uuid from imagestoragelocation where name = $1
-       on conflict (location_id) do update set marker = excluded.marker where locationstate.marker is null`,
-      [location, marker],
-      { repeatable: true },
-    );
-    const [row] = await this.#db.query(
-      'select s.marker = $2::uuid as same from locationstate s join imagestoragelocation l on l.id = s.location_id where l.name = $1',
-      [location, marker],
-      { repeatable: true },
-    );
+    const [row] = await this.#db.query('select identify_location($1, $2::uuid) as same', [location, marker], {
+      repeatable: true,
+    });
     if (row?.same === true) this.#confirmed.set(location, marker);
     return row?.same === true;
   };

@@ -125,8 +125,8 @@ export interface Engine {
   /**
    * Ends the upload: verifies that exactly the session's bytes hash to `digest`, then makes the blob visible in one step
    * that survives power loss, and removes the upload. Resolves to the blob's size.
-   * `digestMismatch` if they do not hash to it: the upload is removed. Committing again, or after another upload stored
-   * the same blob, is fine as long as the blob has the session's size.
+   * `digestMismatch` if they do not hash to it; the upload stays until it is given up, so that committing again says the
+   * same. Committing again after it succeeded is fine as long as the blob is there, has the session's size, and is intact.
    */
   commit(session: Session, digest: Digest, signal?: AbortSignal): Promise<number>;
 

@@ -174,6 +174,29 @@ test('ended in the middle, it goes on when it is called again, or is given up; o
   await resumed();
 });
 
+test('given up between a record and its object: the object stays', async () => {
+  const digest = await inEu();
+  let unrecorded: readonly string[] = [];
+  class GivenUp extends Removal {
+    override async deletePlacements(location: string, after: string, force: boolean) {
+      const step = await super.deletePlacements(location, after, force);
+      unrecorded = step.digests;
+      await this.giveUp(location, true);
+      return step;
+    }
+  }
+  const patience = { ...parts.patience, stallMs: 20_000 };
+  const error = await remove({ deleteObjects: true }, { removal: new GivenUp(m.db), patience }).catch(
+    failure => failure,
+  );
+  assert.ok(hasReason(error, 'BUSY_ELSEWHERE'), String(error));
+  assert.ok(unrecorded.includes(digest));
+  assert.ok((await stack.blobsOf('eustorage')).includes(digest));
+  assert.is(await removal.state('eustorage'), 'active');
+  await resumed();
+  await locations.get('eustorage')?.store.removeBatch(unrecorded as Digest[]);
+});
+
 test('removed: each record is told, unfinished uploads are ended and freed, the objects go last', async () => {
   const repo = newRepository();
   await m.namespaces.setLocations('some', { locations: ['eustorage'], replace: false });

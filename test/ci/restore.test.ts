@@ -244,6 +244,8 @@ test('an older store, a newer database', async () => {
   assert.is((await entrepot('image', 'team/only-there:1')).status, 1);
   const lost = await us.request('GET', `/v2/team/only-there/blobs/${onlyThere.layers[0]}`);
   assert.ok(lost.status >= 400, String(lost.status));
+  const asked = await us.request('HEAD', `/v2/team/only-there/blobs/${onlyThere.layers[0]}`);
+  assert.is(asked.status, 404, 'clients ask before they push');
   await us.pushImage('team/only-there', '1', onlyThere.layers.map(bytesPushed));
   await done('resume', 'eustorage');
   await done('watch');

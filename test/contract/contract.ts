@@ -5,6 +5,7 @@
 import * as assert from 'uvu/assert';
 import { type Digest, digestOf, endHash, newHash } from '../../lib/oci/digest.js';
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
+import { StatusError } from '../../lib/rpc/errors.js';
 import type { ByteRange, Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
 import { collect, endless, failing, pattern, pieces, turns } from '../support/bytes.js';
 import { rejects } from '../support/rejects.js';
@@ -277,6 +278,7 @@ export function contract(name: string, open: () => Promise<OpenStore>, options: 
     const a = await append(session, pieces(left, 100));
     await append(session, pieces(right, 100)).catch(() => undefined);
     await rejects('DIGEST_MISMATCH', () => commit(a.session, digestOf(Buffer.concat([base, right]))));
+    await opened.store.abort(a.session);
   });
 
   test('two uploads of one blob at once', async () => {
@@ -292,7 +294,26 @@ export function contract(name: string, open: () => Promise<OpenStore>, options: 
     await rejects('DIGEST_MISMATCH', () => opened.store.commit(session, wrong));
     assert.is(await opened.store.stat(wrong), undefined);
     assert.is(await opened.store.stat(digestOf(data)), undefined);
+    await opened.store.abort(session);
     await rejects('UPLOAD_UNKNOWN', () => opened.store.commit(session, digestOf(data)));
+  });
+
+  test('a wrong digest stays wrong, also where that blob is here and as large: nobody has sent it', async () => {
+    for (const size of [100_000, 9 * MIB]) {
+      const digest = await put(pattern(size, 37));
+      for (const plan of [{}, { digest }]) {
+        const begun = await opened.store.begin(plan);
+        const { session } = await append(begun.session, pieces(pattern(size, 38), 70_000));
+        await rejects('DIGEST_MISMATCH', () => opened.store.commit(session, digest));
+        // Its hash may be lost with the first try, and then so is the upload.
+        const again = await opened.store.commit(session, digest).then(
+          () => 'stored',
+          (error: unknown) => (error instanceof StatusError ? error.reason : error),
+        );
+        assert.ok(again === 'DIGEST_MISMATCH' || again === 'UPLOAD_UNKNOWN', String(again));
+        await opened.store.abort(session);
+      }
+    }
   });
 
   test('committing twice, also at the same time, is fine', async () => {
@@ -346,6 +367,7 @@ export function contract(name: string, open: () => Promise<OpenStore>, options: 
     const other = pattern(MIB + 1, 25);
     const { session } = await append((await opened.store.begin({ digest })).session, pieces(other, 100_000));
     await rejects('DIGEST_MISMATCH', () => opened.store.commit(session, digest));
+    await opened.store.abort(session);
   });
 
   test('a cancelled read ends soon and frees what it holds', async () => {

@@ -142,7 +142,22 @@ export function s3Cases(
     // Deleted first: Swift would keep the parts of what is overwritten.
     await openEngine().remove(digest);
     await bucket.client.send(new PutObjectCommand({ Bucket: bucket.name, Key, Body: pattern(data.length, 99) }));
+    for (const plan of [{}, { digest }]) {
+      const { session } = await append(engine, (await engine.begin(plan)).session, data);
+      await engine.abort(session);
+      await rejects('UPLOAD_UNKNOWN', () => engine.commit(session, digest));
+    }
     await put();
+  });
+
+  test('what was sent for a digest, and has lost its hash, is not taken for the blob that is there', async () => {
+    const data = pattern(9 * MIB, 8);
+    const digest = digestOf(data);
+    const engine = openEngine();
+    await commit(engine, (await append(engine, (await engine.begin({})).session, data)).session, digest);
+    const { session } = await append(engine, (await engine.begin({ digest })).session, pattern(data.length, 9));
+    await rejects('UPLOAD_UNKNOWN', () => openEngine().commit(session, digest));
+    await engine.abort(session);
   });
 
   test('what begins with a known digest and goes on elsewhere begins again', async () => {

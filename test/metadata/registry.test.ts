@@ -20,7 +20,7 @@ const recorded = (repo: RepositoryName, location?: string) => pushed(m, repo, lo
 test('a blob is found in its repository only, with the locations that hold it', async () => {
   const [mine, other] = [newRepository(), newRepository()];
   const digest = await recorded(mine);
-  assert.equal((await m.blobs.find(mine, digest)).blob, { size: 7, locations: ['usstorage'] });
+  assert.equal((await m.blobs.find(mine, digest)).blob, { size: 7, locations: ['usstorage'], isLost: false });
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: false });
   await recorded(other);
   assert.equal(await m.blobs.find(other, digest), { repositoryKnown: true });
@@ -271,6 +271,16 @@ test('a store is put on record once; another one behind the same name is refused
   assert.is(answers.filter(Boolean).length, 1);
   assert.is(await fresh.places.identify('usstorage', first), answers[0]);
   assert.is(await fresh.places.identify('usstorage', second), answers[1]);
+});
+
+test('a store is one location’s: another one that is kept in it is refused, also when both come at once', async () => {
+  const fresh = await freshMetadata();
+  const store = randomUUID();
+  const ask = (name: string) => fresh.places.identify(name, store);
+  const answers = await Promise.all(['usstorage', 'eustorage'].map(ask));
+  assert.equal(answers.toSorted(), [false, true]);
+  assert.equal(await Promise.all(['usstorage', 'eustorage'].map(ask)), answers);
+  assert.ok(await fresh.places.identify(answers[0] ? 'eustorage' : 'usstorage', randomUUID()), 'it may have its own');
 });
 
 test.run();

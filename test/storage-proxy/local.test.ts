@@ -231,6 +231,19 @@ test('bytes that were lost with the power are not gone on with', async () => {
   }
 });
 
+test('of an upload that is gone, an old damaged blob of its size is not taken for it', async () => {
+  const root = await temporaryFolder();
+  const data = pattern(10_000, 1);
+  const digest = await put(new LocalStorage({ storage_path: root }), data);
+  await writeFile(blobFile(root, digest), pattern(data.length, 2));
+  const store = new LocalStorage({ storage_path: root });
+  const { session } = await store.append((await store.begin({ digest })).session, pieces(data, 1000), nothing);
+  await store.abort(session);
+  await rejects('UPLOAD_UNKNOWN', () => store.commit(session, digest));
+  await put(store, data);
+  assert.is(await store.commit(session, digest), data.length, 'an intact one is');
+});
+
 test('sessions that were tampered with are refused', async () => {
   const root = await temporaryFolder();
   const store = new LocalStorage({ storage_path: root });

@@ -247,7 +247,7 @@ test('adopted: what a store holds is recorded as unverified, can be pulled once 
     [[used.digest, damaged.digest]],
   );
   const found = (await m.blobs.find(team, used.digest)).blob;
-  assert.equal(found, { size: 1_000, locations: ['eustorage'] });
+  assert.equal(found, { size: 1_000, locations: ['eustorage'], isLost: false });
   const opened = await readBlob({
     ...{ locations, digest: used.digest, size: 1_000, holders: ['eustorage'] },
     ...{ range: { offset: 0, length: 1_000 }, context: {} },

@@ -34,7 +34,7 @@ export class Deletion {
       // What is not recorded any more cannot be asked for again: the store has to be there first.
       const store = this.#request.deleteObjects ? yield* this.#store() : undefined;
       const step = await removal.deletePlacements(location, after, force);
-      if (!step.closed) throw fail.busyElsewhere(`the removal of ${location} was given up by another call`);
+      if (!step.closed) throw givenUp(location);
       for (const placement of step.ids) yield { kind: 'deleted', placement };
       if (store) yield* this.#deleteObjects(store, step);
       kept += step.kept;
@@ -48,6 +48,7 @@ export class Deletion {
   async *#deleteObjects(store: RemoteStore, { digests }: DeletedPlacements): AsyncGenerator<RemovalEvent> {
     const known = digests.map(text => parseDigest(text)).filter(digest => digest !== undefined);
     while (known.length > 0) {
+      await this.#demandRemoving();
       try {
         const [failure] = await store.removeBatch(known, this.#signal);
         if (!failure) return;
@@ -58,6 +59,16 @@ export class Deletion {
         await pause(RETRY_MS, this.#signal);
       }
     }
+  }
+
+  /**
+   * Between a record and its object, the one who reads what is told may have taken long, or this process was stopped: if the
+   * removal was given up meanwhile, that object may be on record again.
+   */
+  async #demandRemoving(): Promise<void> {
+    goOn(this.#signal);
+    const { location } = this.#request;
+    if ((await this.#parts.removal.state(location)) !== 'removing') throw givenUp(location);
   }
 
   /** The location's store, once it can be written to. Throws STORE_UNREACHABLE if that takes too long. */
@@ -84,4 +95,8 @@ export class Deletion {
     const contents = await this.#parts.removal.contents(this.#request.location);
     yield { kind: 'progress', progress: { phase, onlyCopies, ...contents, waitingFor } };
   }
+}
+
+function givenUp(location: string) {
+  return fail.busyElsewhere(`the removal of ${location} was given up by another call`);
 }

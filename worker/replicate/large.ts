@@ -72,6 +72,8 @@ async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
     await target.store.commit(last.checkpoint.session, job.digest, context);
   } catch (error) {
     await last.keeping;
+    // Nothing can come of it. If it stays, since we die here, the next try finds the same, and comes here again.
+    if (hasReason(error, 'DIGEST_MISMATCH')) await target.store.abort(last.checkpoint.session, context).catch(() => {});
     throw error;
   }
 }

@@ -15,6 +15,24 @@ begin
   return array(select name from removedlocation where name = any (p_names) order by name);
 end $$;
 
+-- Whether a location is kept in the store with this identity; puts it on record if there is none yet. No other location may
+-- be kept there: what would count as two copies would be one, and whoever removed the one location with its objects would
+-- take them from the other.
+create or replace function identify_location(p_name text, p_marker uuid) returns boolean language plpgsql as $$
+begin
+  if not exists (select from locationstate s join imagestoragelocation l on l.id = s.location_id
+                  where l.name = p_name and s.marker is not null) then
+    -- One at a time: two locations may ask for the same store at once.
+    perform pg_advisory_xact_lock(1701737586, 3);
+    insert into locationstate (location_id, marker)
+      select id, p_marker from imagestoragelocation
+       where name = p_name and not exists (select from locationstate where marker = p_marker)
+    on conflict (location_id) do update set marker = excluded.marker where locationstate.marker is null;
+  end if;
+  return exists (select from locationstate s join imagestoragelocation l on l.id = s.location_id
+                  where l.name = p_name and s.marker = p_marker);
+end $$;
+
 -- The location that bytes were written to and are to be recorded in. One that is being removed takes no new uploads; what
 -- was begun there before may end there, until its records are deleted. The caller holds the requirements
 -- (03_replication.sql): a change of the state waits for it.

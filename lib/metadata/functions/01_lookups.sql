@@ -34,18 +34,41 @@ begin
   end loop;
 end $$;
 
--- The blob's row, locked so that nobody deletes it before this transaction has linked it.
+-- The blob's row, locked so that nobody deletes it before this transaction has linked it. The caller's bytes were hashed:
+-- if another size is on record, that is of an object that was taken over from a store, and is damaged there.
 create or replace function blob_id(p_digest text, p_size bigint) returns bigint language plpgsql as $$
 declare
   found_id bigint;
 begin
   loop
-    select id into found_id from imagestorage where content_checksum = p_digest for key share;
+    select id into found_id from imagestorage
+     where content_checksum = p_digest and image_size = p_size for key share;
     if found then
       return found_id;
     end if;
     insert into imagestorage (content_checksum, image_size) values (p_digest, p_size) on conflict do nothing;
+    if not found then
+      perform correct_size(p_digest, p_size);
+    end if;
   end loop;
+end $$;
+
+-- Puts a blob's true size on record, and into all that is counted by it. Locked against those that add or delete copies.
+create or replace function correct_size(p_digest text, p_size bigint) returns void language plpgsql as $$
+declare
+  blob record;
+begin
+  select id, p_size - image_size as more into blob from imagestorage
+   where content_checksum = p_digest and image_size <> p_size for update;
+  if not found then
+    return;
+  end if;
+  update imagestorage set image_size = p_size where id = blob.id;
+  with changed as (
+    update replication set size = p_size where storage_id = blob.id returning location_id, rescue)
+  insert into locationcount (location_id, missing_bytes) select location_id, blob.more from changed where not rescue;
+  insert into locationcount (location_id, bytes)
+    select location_id, blob.more from imagestorageplacement where storage_id = blob.id;
 end $$;
 
 -- The manifest and those below it.

@@ -40,9 +40,11 @@ begin
   end if;
 end $$;
 
--- Notes that something was pushed while replication was switched off.
+-- Notes that something was pushed while replication was switched off. Who switches it on comes before this as a whole, or
+-- waits for it: otherwise the note that is there already could go, and what is queued then lack what is not committed yet.
 create or replace function note_replication_gap() returns void language plpgsql as $$
 begin
+  perform hold_requirements(false);
   if not exists (select from replicationgap) then
     insert into replicationgap default values on conflict do nothing;
   end if;

@@ -13,7 +13,7 @@ begin
   -- could wait for each other.
   delete from replication where storage_id = blob and location_id = place;
   insert into imagestorageplacement (storage_id, location_id, verified_at) values (blob, place, now())
-    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
+    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at, distrusted_at = null
     where imagestorageplacement.verified_at is null;
   perform link_blob(p_repository, blob);
   perform queue_replication(array[blob], p_repository, p_replicate, p_trace);
@@ -68,7 +68,7 @@ begin
   perform from imagestorage where content_checksum = p_digest for key share;
   select s.id, s.image_size into blob, size from imagestorage s
    where s.content_checksum = p_digest
-     and exists (select from imagestorageplacement p where p.storage_id = s.id)
+     and exists (select from imagestorageplacement p where p.storage_id = s.id and p.distrusted_at is null)
      and (exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
                     join "user" u on u.id = r.namespace_user_id
                    where ub.blob_id = s.id

@@ -138,6 +138,8 @@ declare
   repo integer;
   kind integer;
   blobs bigint[];
+  children bigint[];
+  parents bigint[];
   stored bigint;
 begin
   missing := '{}';
@@ -175,12 +177,17 @@ begin
     select id into stored from manifest where repository_id = repo and digest = p_digest for key share;
     exit when found;
   end loop;
+  -- Locked against deletion; what was deleted while this waited is not among them.
+  children := array(select id from manifest where repository_id = repo and digest = any (p_children)
+                     order by id for key share);
+  parents := array(select id from manifest where repository_id = repo and child_digests @> array[p_digest]
+                    order by id for key share);
   insert into manifestblob (repository_id, manifest_id, blob_id)
     select repo, stored, b.id from unnest(blobs) b (id) order by b.id on conflict do nothing;
   insert into manifestchild (repository_id, manifest_id, child_manifest_id)
-    select repo, stored, m.id from manifest m where m.repository_id = repo and m.digest = any (p_children)
+    select repo, stored, child from unnest(children) child
     union
-    select repo, m.id, stored from manifest m where m.repository_id = repo and m.child_digests @> array[p_digest]
+    select repo, parent, stored from unnest(parents) parent
     order by 2, 3
     on conflict do nothing;
   perform queue_replication(blobs, repo, p_replicate, p_trace);

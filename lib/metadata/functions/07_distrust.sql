@@ -1,6 +1,7 @@
 -- A location's copy of a blob turned out to be damaged. If a verified copy is elsewhere, the placement goes and the copy
 -- is wanted again, in one transaction; the last one stays, since a damaged copy may still be all there is, but it no
--- longer counts as verified, and is wanted again in case another copy turns up. Answers whether the copy will be made anew.
+-- longer counts as verified (clients that ask whether the blob is here are told no), and is wanted again in case another
+-- copy turns up. Answers whether the copy will be made anew.
 -- Either way the requirement is not a new one: it was there before, and counts for those who watch.
 -- A push that relies on this copy, and a change of the requirements, come before this as a whole or after it: otherwise
 -- the last copy could become required, and unverified, and nobody would know that one is wanted.
@@ -29,7 +30,7 @@ begin
       on conflict (storage_id, location_id) do update set last_error = excluded.last_error, since = 0, rescue = false;
   end if;
   if is_last then
-    update imagestorageplacement set verified_at = null where storage_id = blob and location_id = place;
+    update imagestorageplacement set verified_at = null, distrusted_at = now() where storage_id = blob and location_id = place;
     return false;
   end if;
   delete from imagestorageplacement where storage_id = blob and location_id = place;

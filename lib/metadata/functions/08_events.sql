@@ -84,7 +84,7 @@ begin
   end if;
   insert into imagestorageplacement (storage_id, location_id, verified_at)
     select a.blob, a.place, now() from unnest(blobs, places) a (blob, place) order by 1, 2
-    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at
+    on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at, distrusted_at = null
      where imagestorageplacement.verified_at is null;
   perform note_arrivals(blobs, places);
   return query select * from unnest(ids, lags);

@@ -26,7 +26,7 @@ begin
   -- First the row of the queue, then the placement, as everybody does.
   delete from replication where storage_id = blob and location_id = place
     and exists (select from imagestorageplacement where storage_id = blob and location_id = place);
-  update imagestorageplacement set verified_at = now()
+  update imagestorageplacement set verified_at = now(), distrusted_at = null
    where storage_id = blob and location_id = place and verified_at is null;
   if not found then
     return false;

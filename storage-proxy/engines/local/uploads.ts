@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import { algorithmOf, type Digest, type DigestAlgorithm, newHash } from '../../../lib/oci/digest.js';
+import { algorithmOf, type Digest, type DigestAlgorithm, endHash, newHash } from '../../../lib/oci/digest.js';
 import { fail, hasReason } from '../../../lib/rpc/errors.js';
 import { abortable, throwIfAborted } from '../abortable.js';
 import type { Checkpoint, Session, StaleUpload, UploadPlan } from '../engine.js';
@@ -69,7 +69,7 @@ export class Uploads {
       await this.#layout.place(file, digest);
     } catch (error) {
       if (!isMissing(error) && !hasReason(error, 'UPLOAD_UNKNOWN')) throw storeError(error);
-      await this.#assertCommitted(upload, digest);
+      await this.#assertCommitted(upload, digest, signal);
     }
     await this.#discard(upload);
     return sizeOf(upload);
@@ -132,8 +132,10 @@ export class Uploads {
         throw error;
       }
     }
-    await tail.close();
-    await this.#discard(upload);
+    // The upload stays: were it gone, whoever asks again would find the blob of another upload, and take it for this one's.
+    const state = whole && (await whole.close());
+    if (state) this.#tails.set(upload.name, state);
+    if (!whole) await tail.discard();
     throw fail.digestMismatch(digest, found ?? 'something else');
   }
 
@@ -144,13 +146,17 @@ export class Uploads {
     return state?.hash && (await Tail.reopen(folder, state));
   }
 
-  /** For an upload that is gone: fine if that is because it was committed. */
-  async #assertCommitted(upload: Upload, digest: Digest): Promise<void> {
+  /**
+   * For an upload that is gone: fine if that is because it was committed. It may as well have been lost, and the blob that
+   * is there may be an old one that is damaged, and was to be replaced: so it is hashed.
+   */
+  async #assertCommitted(upload: Upload, digest: Digest, signal: AbortSignal | undefined): Promise<void> {
     const path = this.#layout.blob(digest);
     await guarded(async () => {
       try {
         const { size } = await stat(path);
-        if (size !== sizeOf(upload)) throw fail.uploadUnknown();
+        if (size !== sizeOf(upload) || (await hashFile(path, size, digest, signal)) !== digest)
+          throw fail.uploadUnknown();
         // Whoever moved it there may have died before it was on disk.
         await syncFile(path);
         await syncFile(dirname(path));
@@ -192,6 +198,14 @@ async function gather(
     await tail.discard();
     throw isMissing(error) ? fail.uploadUnknown(error) : storeError(error);
   }
+}
+
+/** The digest of a file's first `size` bytes. `uploadUnknown` if it has fewer. */
+async function hashFile(path: string, size: number, digest: Digest, signal: AbortSignal | undefined): Promise<Digest> {
+  const hash = newHash(algorithmOf(digest));
+  const range = { path, from: 0, to: size, tooShort: () => fail.uploadUnknown() };
+  for await (const piece of readRange(range, signal)) hash.update(piece);
+  return endHash(algorithmOf(digest), hash);
 }
 
 /** Throws `uploadUnknown` unless all bytes of the upload are there: a loss of power may have taken some. */

@@ -8,7 +8,7 @@ import { abortable } from '../abortable.js';
 import type { Checkpoint, Session, UploadPlan } from '../engine.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
-import { NotImplemented, ObjectMissing } from './errors.js';
+import { isGone, NotImplemented, ObjectMissing } from './errors.js';
 import type { Moment } from './growing.js';
 import { mayContinue, type Own } from './own.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
@@ -111,11 +111,11 @@ export class Uploads {
     try {
       await this.#store(upload, session, digest, signal);
     } catch (error) {
-      if (hasReason(error, 'DIGEST_MISMATCH')) await this.#discard(upload);
       if (!(error instanceof ObjectMissing) && !hasReason(error, 'UPLOAD_UNKNOWN')) throw error;
-      // Gone: fine if that is because it was committed, by us or by another node.
-      const found = await this.#staging.bucket.head(this.#staging.keys.blob(digest), signal);
-      if (found !== size) throw fail.uploadUnknown(error);
+      // Gone: fine if that is because it was committed, by us or by another node. It may as well have been lost, and the
+      // blob that is there may be an old one that is damaged, and was to be replaced: so it is hashed.
+      if ((await this.#isLost(upload, signal)) || !(await this.#isThere(digest, size, signal)))
+        throw fail.uploadUnknown(error);
     }
     await this.#discard(upload);
     return size;
@@ -164,6 +164,22 @@ export class Uploads {
       // through here.
       if (!(error instanceof NotImplemented) || !this.#settings.serverSideCopy) throw error;
       await make({ ...this.#settings, serverSideCopy: false });
+    }
+  }
+
+  /**
+   * Whether the upload is still there, though it cannot be gone on with: its parts lie at the blob's key, and their hash is
+   * lost. So it was not committed, and a blob that is there is another upload's.
+   */
+  async #isLost({ direct, digest }: Upload, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!direct || !digest) return false;
+    const { bucket, keys } = this.#staging;
+    try {
+      await bucket.multipart.listParts(keys.blob(digest), direct.uploadId, signal);
+      return true;
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
     }
   }
 
