@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { type Digest, parseDigest } from './digest.js';
-import { isMediaType, isNonDistributable } from './media-types.js';
+import { isImageType, isIndexType, isMediaType, isNonDistributable } from './media-types.js';
 
 /** A manifest that cannot be stored; the message says why, for the one who pushed it. */
 export class ManifestInvalid extends Error {
@@ -102,6 +102,12 @@ const manifest = z.object({
   annotations: annotations.nullish(),
 });
 
+/**
+ * What is an image to one client and an index to another, under one digest, hides from one of them what the other runs
+ * (CVE-2021-41190).
+ */
+const AMBIGUOUS = 'cannot stand in the manifest';
+
 /** Reads a manifest that was pushed as `contentType` (without parameters). Throws ManifestInvalid. */
 export function readManifest(bytes: Buffer, contentType: string): ManifestFacts {
   const parsed = manifest.safeParse(parseJson(bytes));
@@ -109,6 +115,10 @@ export function readManifest(bytes: Buffer, contentType: string): ManifestFacts 
   const { data } = parsed;
   if (data.mediaType && data.mediaType !== contentType) {
     throw new ManifestInvalid(`mediaType is ${data.mediaType}, but the Content-Type says ${contentType}`);
+  }
+  if (isImageType(contentType) && data.manifests) throw new ManifestInvalid(`manifests: ${AMBIGUOUS} of an image`);
+  if (isIndexType(contentType) && (data.config || data.layers)) {
+    throw new ManifestInvalid(`${data.config ? 'config' : 'layers'}: ${AMBIGUOUS} of an index`);
   }
   const layers = data.layers ?? [];
   const layersSize = layers.reduce((sum, layer) => sum + layer.size, 0);
@@ -128,9 +138,10 @@ export function readManifest(bytes: Buffer, contentType: string): ManifestFacts 
   };
 }
 
+/** A byte order mark, which would be no part of the text, stays in it, and is no JSON: clients could not read it either. */
 function parseJson(bytes: Buffer): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     throw new ManifestInvalid(`the manifest is not JSON in UTF-8: ${error instanceof Error ? error.message : ''}`);
   }
