@@ -119,6 +119,9 @@ export class HttpServer {
   #start(server: Server, address: Address, allowHalfOpen: boolean): Promise<Address> {
     const { proxyProtocol } = this.#options;
     const listener = proxyProtocol?.listener(server, { ...SOCKETS, allowHalfOpen }) ?? server;
+    // Node would pass over all headers after the first thousand, also one that a proxy has added to say whom it speaks for.
+    // How many there can be is limited by their bytes.
+    server.maxHeadersCount = 0;
     const idle = endIdleConnections(server, this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
     answerClientErrors(server, idle.current);
     const onRequest: RequestListener = (req, res) => {
