@@ -27,7 +27,7 @@ export async function answerEarly(ctx: Context, next: Next): Promise<void> {
   ctx.respond = false;
   const body = ctx.method === 'HEAD' ? '' : (ctx.body ?? '');
   res.setHeader('Connection', 'close');
-  if (ctx.status !== 204) res.setHeader('Content-Length', Buffer.byteLength(ctx.body ?? ''));
+  if (ctx.status !== 204 && ctx.status !== 304) res.setHeader('Content-Length', Buffer.byteLength(ctx.body ?? ''));
   res.flushHeaders();
   if (body.length > 0) res.write(body);
   await discard(req);
