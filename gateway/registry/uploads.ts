@@ -250,7 +250,7 @@ export function upload(parts: Parts): Resource<'upload'> {
     }
   }
 
-  return { GET: status, PATCH: patch, PUT: put, DELETE: cancel };
+  return { GET: status, HEAD: status, PATCH: patch, PUT: put, DELETE: cancel };
 }
 
 /** Whether nothing can come of the upload after this error: its bytes are others than the client said, too many, or misplaced. */
