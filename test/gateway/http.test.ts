@@ -76,13 +76,19 @@ test('what Node would answer by itself, without a word, is ours to answer', asyn
     assert.is(withoutHost.status, 400);
     assert.is(codeOf(withoutHost.body), 'UNSUPPORTED');
     assert.match(withoutHost.body, 'Host');
+    connection.head('GET / HTTP/1.1', 'Host: x', 'HOST: y');
+    assert.is((await connection.answer()).status, 400);
     // HTTP/1.0 has no such header.
     connection.head('GET / HTTP/1.0', 'Connection: keep-alive');
     assert.is((await connection.answer()).body, 'hello');
     // An expectation that nobody knows.
     connection.head('GET / HTTP/1.1', 'Host: x', 'Expect: something');
     assert.is((await connection.answer()).body, 'hello');
-    connection.close();
+    // A proxy is what we are not.
+    connection.head('CONNECT example.com:443 HTTP/1.1', 'Host: example.com:443');
+    const tunnel = await connection.answer();
+    assert.equal([tunnel.status, tunnel.headers.allow, codeOf(tunnel.body)], [405, 'GET, HEAD', 'UNSUPPORTED']);
+    await connection.closed;
   });
 });
 
