@@ -2,8 +2,8 @@
 import * as assert from 'uvu/assert';
 import type { RepositoryName } from '../../lib/oci/name.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import { type Image, imageOf, indexOf, newRepository, put, session, untilWaitedFor } from '../support/rows.js';
 import { suite } from '../support/suite.js';
-import { type Image, imageOf, indexOf, newRepository, put, session, untilWaitedFor } from './rows.js';
 
 const test = suite('metadata: large indexes');
 let m: Metadata;
