@@ -86,7 +86,8 @@ export class Authorizer {
   }
 
   #unauthorized(ctx: Context, scope?: string, error?: TokenError, message?: string) {
-    return oci.unauthorized(this.#options.challenges.bearer(ctx.req, scope, error), message);
+    const why = error === 'insufficient_scope' ? `the token is not for this; get one for ${scope}` : message;
+    return oci.unauthorized(this.#options.challenges.bearer(ctx.req, scope, error), why);
   }
 }
 

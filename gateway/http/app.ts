@@ -1,4 +1,5 @@
 /** The Koa application: what every request passes through, in order. */
+import type { IncomingMessage } from 'node:http';
 import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { AnsweredRequest } from '../../lib/telemetry/gateway-metrics.js';
@@ -24,7 +25,7 @@ export function createApp({ log, handle, onAnswered }: AppOptions): Koa<RequestS
     answerEarly,
     answerErrors,
     async ctx => {
-      if (ctx.req.httpVersion === '1.1' && ctx.req.headers.host === undefined) throw oci.hostMissing();
+      if (ctx.req.httpVersion === '1.1' && hostsOf(ctx.req) !== 1) throw oci.hostNotOne();
       await handle(ctx);
     },
   ];
@@ -32,4 +33,9 @@ export function createApp({ log, handle, onAnswered }: AppOptions): Koa<RequestS
   // Only what happens to a connection after its answer ends up here: everything else was caught.
   app.on('error', (error: unknown) => log.debug({ err: error }, 'a connection failed'));
   return app;
+}
+
+/** How many Host headers there are. With two, a proxy on the way and we might believe different ones (RFC 9112, 3.2). */
+function hostsOf({ rawHeaders }: IncomingMessage): number {
+  return rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host').length;
 }

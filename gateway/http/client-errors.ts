@@ -1,4 +1,4 @@
-/** Answers to what is not even HTTP: bad request lines, bad or too large headers, headers that never end. */
+/** Answers to what is not even HTTP: bad request lines, bad or too large headers, headers that never end; and to what would make a tunnel of it. */
 import { type Server, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type OciError, oci } from './errors.js';
@@ -17,10 +17,16 @@ export function answerClientErrors(server: Server, current: (socket: Duplex) => 
       socket.destroy();
       return;
     }
-    socket.end(rawAnswer(errorFor(error.code)));
-    socket.on('error', () => socket.destroy());
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    answerLast(socket, errorFor(error.code));
   });
+  // Node would close the connection without a word.
+  server.on('connect', (_req, socket) => answerLast(socket, oci.methodUnsupported('CONNECT', ['GET', 'HEAD'])));
+}
+
+function answerLast(socket: Duplex, error: OciError): void {
+  socket.end(rawAnswer(error));
+  socket.on('error', () => socket.destroy());
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 /** Whether there is no connection to answer on: TLS was not agreed on, or broke. */
@@ -34,6 +40,7 @@ function rawAnswer(error: OciError): string {
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
     'Content-Type: application/json',
     `Content-Length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(error.headers).map(([name, value]) => `${name}: ${value}`),
     'Connection: close',
     '',
     body,

@@ -27,7 +27,8 @@ export async function answerEarly(ctx: Context, next: Next): Promise<void> {
   ctx.respond = false;
   const body = ctx.method === 'HEAD' ? '' : (ctx.body ?? '');
   res.setHeader('Connection', 'close');
-  if (ctx.status !== 204) res.setHeader('Content-Length', Buffer.byteLength(ctx.body ?? ''));
+  const isSized = ctx.status === 204 || ctx.status === 304 || res.hasHeader('Content-Length');
+  if (!isSized) res.setHeader('Content-Length', Buffer.byteLength(ctx.body ?? ''));
   res.flushHeaders();
   if (body.length > 0) res.write(body);
   await discard(req);

@@ -165,7 +165,7 @@ export const oci = {
   headTooLarge: () =>
     new OciError(431, 'SIZE_INVALID', 'the head of the request is too large: send fewer or smaller headers'),
   headTooSlow: () => new OciError(408, 'UNSUPPORTED', 'the head of the request did not arrive in time'),
-  hostMissing: () => new OciError(400, 'UNSUPPORTED', 'the request has no Host header, which HTTP/1.1 demands'),
+  hostNotOne: () => new OciError(400, 'UNSUPPORTED', 'the request must have one Host header, as HTTP/1.1 demands'),
   notHttp: () => new OciError(400, 'UNSUPPORTED', 'the request is not HTTP/1.1 as RFC 9112 writes it'),
   tooManyRequests: (message: string, cause?: unknown) =>
     new OciError(429, 'TOOMANYREQUESTS', message, { headers: retryAfter(RETRY_AFTER_S.overloaded), cause }),

@@ -119,14 +119,21 @@ export class HttpServer {
   #start(server: Server, address: Address, allowHalfOpen: boolean): Promise<Address> {
     const { proxyProtocol } = this.#options;
     const listener = proxyProtocol?.listener(server, { ...SOCKETS, allowHalfOpen }) ?? server;
+    // Node would pass over all headers after the first thousand, also one that a proxy has added to say whom it speaks for.
+    // How many there can be is limited by their bytes.
+    server.maxHeadersCount = 0;
     const idle = endIdleConnections(server, this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
     answerClientErrors(server, idle.current);
+    // A client may send its next request before it has the answer to this one. They are taken one after the other: the next
+    // may close the upload that this one still writes (RFC 9112, 9.3.2).
     const onRequest: RequestListener = (req, res) => {
+      const before = idle.current(req.socket)?.res;
       idle.begin(req, res);
       this.#connections.begin(res);
       proxyProtocol?.mark(req);
       if (this.#draining) sayFarewell(res);
-      this.#handler(req, res);
+      if (before) before.once('close', () => req.socket.destroyed || this.#handler(req, res));
+      else this.#handler(req, res);
     };
     server.on('request', onRequest);
     // An expectation that we do not know is passed over, as RFC 9110 allows; Node's own answer would say nothing.

@@ -5,6 +5,7 @@ import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 import { sendStream } from '../http/send.js';
 import { answerEmpty } from './answers.js';
+import { answerIfKnown, etagOf } from './known.js';
 import type { Parts } from './parts.js';
 import type { Resource } from './registry.js';
 import type { Route } from './routes.js';
@@ -28,6 +29,7 @@ export function blob(parts: Parts): Resource<'blob'> {
     authorizer.demand(ctx, route.repository, 'pull');
     const { size, isLost } = await find(route);
     if (isLost) throw oci.blobUnknown(route.digest);
+    if (answerIfKnown(ctx, route.digest)) return;
     setHeaders(ctx, route);
     ctx.set('Content-Length', String(size));
     ctx.status = 200;
@@ -36,6 +38,7 @@ export function blob(parts: Parts): Resource<'blob'> {
   async function get(ctx: Context, route: BlobRoute): Promise<void> {
     authorizer.demand(ctx, route.repository, 'pull');
     const { size, locations: holders } = await find(route);
+    if (answerIfKnown(ctx, route.digest)) return;
     const part = parseRange(rangeHeader(ctx, route), size);
     if (part === 'unsatisfiable') throw oci.rangeUnsatisfiable(size);
     const range = part === 'whole' ? { offset: 0, length: size } : part;
@@ -82,7 +85,7 @@ function setHeaders(ctx: Context, { digest }: BlobRoute): void {
   ctx.set({
     'Content-Type': 'application/octet-stream',
     'Docker-Content-Digest': digest,
-    ETag: `"${digest}"`,
+    ETag: etagOf(digest),
     'Accept-Ranges': 'bytes',
   });
 }
@@ -90,7 +93,7 @@ function setHeaders(ctx: Context, { digest }: BlobRoute): void {
 /** The range that is asked for; none if it is meant for other bytes than these (`If-Range`, RFC 9110). */
 function rangeHeader(ctx: Context, { digest }: BlobRoute): string | undefined {
   const onlyIf = ctx.req.headers['if-range'];
-  return onlyIf === undefined || onlyIf === `"${digest}"` ? ctx.req.headers.range : undefined;
+  return onlyIf === undefined || onlyIf === etagOf(digest) ? ctx.req.headers.range : undefined;
 }
 
 async function* nothing(): AsyncGenerator<Buffer> {}

@@ -11,6 +11,7 @@ import type { Context } from '../http/context.js';
 import { oci } from '../http/errors.js';
 import { warn } from '../http/warnings.js';
 import { answerEmpty } from './answers.js';
+import { answerIfKnown, etagOf } from './known.js';
 import type { Parts } from './parts.js';
 import { waitForQuorum } from './quorum.js';
 import type { Resource } from './registry.js';
@@ -46,6 +47,7 @@ export function manifest(parts: ManifestParts): Resource<'manifest'> {
     annotate({ 'entrepot.digest': digest });
     if ('tag' in reference) guesses.set(key, digest);
     if (found.manifest.bytes) manifestCache.put(digest, found.manifest.bytes);
+    if (answerIfKnown(ctx, digest)) return;
 
     if (ctx.method !== 'HEAD') {
       // In an outage of the database the answer may be older than the guess: other bytes than the digest's are cached.
@@ -56,7 +58,7 @@ export function manifest(parts: ManifestParts): Resource<'manifest'> {
       'Content-Type': mediaType,
       'Content-Length': String(size),
       'Docker-Content-Digest': digest,
-      ETag: `"${digest}"`,
+      ETag: etagOf(digest),
     });
   }
 

@@ -54,5 +54,5 @@ export function upload(parts: Parts): Resource<'upload'> {
     answerBlobCreated(ctx, repository, digest);
   }
 
-  return { GET: status, PATCH: patch, PUT: put, DELETE: cancel };
+  return { GET: status, HEAD: status, PATCH: patch, PUT: put, DELETE: cancel };
 }

@@ -1,5 +1,5 @@
 /** Repositories, by name. */
-import { parseRepository, type RepositoryName } from '../oci/name.js';
+import { LONGEST_NAME, parseRepository, type RepositoryName } from '../oci/name.js';
 import type { RepositoriesByName } from './blobs.js';
 import type { Database } from './database.js';
 import { asText } from './row.js';
@@ -22,7 +22,7 @@ export class Repositories {
   /**
    * The next `limit` repositories after `last` in ASCII order, each with its namespace: `library/node`; of those that are
    * visible only. One that holds no manifest is left out: a push that has only begun, or has been deleted, makes no
-   * repository worth a visit.
+   * repository worth a visit. So is one whose name would be too long with its namespace: nobody could ask for it by that.
    */
   async list({ last, limit, visible }: RepositoryPage): Promise<RepositoryName[]> {
     // A namespace has no slash in it, so this is the order of the whole names, and an index has it.
@@ -33,11 +33,12 @@ export class Repositories {
       `select u.username || '/' || r.name as name
          from "user" u join repository r on r.namespace_user_id = u.id
         where u.username || '/' >= $1 and (u.username || '/', r.name) > ($1, $2)
+          and length(u.username || '/' || r.name) <= $6
           and (u.username || '/' || r.name = any ($4)
                or exists (select from unnest($5::text[]) prefix where starts_with(u.username || '/' || r.name, prefix)))
           and exists (select from manifest m where m.repository_id = r.id offset 0)
         order by u.username || '/', r.name limit $3`,
-      [...after, limit, visible.names, visible.prefixes],
+      [...after, limit, visible.names, visible.prefixes, LONGEST_NAME],
       { repeatable: true },
     );
     return rows.flatMap(row => parseRepository(asText(row, 'name')) ?? []);

@@ -11,7 +11,7 @@ const REPOSITORY = new RegExp(`^${COMPONENT}(?:/${COMPONENT})*$`);
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 
 /** Longer names leave clients no room for a host name within the 255 characters that they accept. */
-const LONGEST_NAME = 255;
+export const LONGEST_NAME = 255;
 
 /** The repository name that `text` is, or undefined if it is not one. */
 export function parseRepository(text: string): RepositoryName | undefined {

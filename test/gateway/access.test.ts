@@ -5,6 +5,7 @@ import { isOfThisMachine } from '../../gateway/auth/caller.js';
 import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { type OciClient, type RequestOptions, sha256 } from '../support/oci-client.js';
 import { codeOf } from '../support/pushes.js';
+import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('gateway access');
@@ -75,11 +76,17 @@ test('opened for nobody', async () => {
 });
 
 test('not opened by name: this machine only, and not through a proxy', async () => {
-  const { client } = await stack.startGateway({ ENTREPOT_ANONYMOUS_ACCESS: null });
+  const { client, port } = await stack.startGateway({ ENTREPOT_ANONYMOUS_ACCESS: null });
   assert.equal(await rights(client), all);
   for (const header of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via']) {
     assert.equal(await rights(client, { [header]: '127.0.0.1' }), nothing, header);
   }
+  // Proxies add it behind whatever the client has sent.
+  const many = Array.from({ length: 3_000 }, (_, index) => `a${index}: x`);
+  const connection = await RawConnection.open(port);
+  connection.head('GET /v2/ HTTP/1.1', 'Host: localhost', ...many, 'X-Forwarded-For: 203.0.113.9');
+  assert.is((await connection.answer()).status, 401);
+  connection.close();
   // A web page in this machine's browser, and one whose owner had its name resolved to a loopback address.
   assert.equal(await rights(client, { origin: 'https://example.com' }), nothing);
   assert.equal(await rights(client, { host: 'example.com:8080' }), nothing);

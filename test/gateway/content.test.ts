@@ -238,6 +238,38 @@ test('Listing Tags: page by page, in ASCII order; last without n', async () => {
   }
 });
 
+test('what the client has already is not sent again', async () => {
+  const bytes = someBytes(1_000);
+  const digest = await stack.client.pushBlob('known', bytes);
+  const index = Buffer.from('{"schemaVersion":2,"manifests":[]}');
+  await stack.client.pushManifest('known', 'v1', index, indexType);
+  const other = digestOf(someBytes(1));
+  for (const [path, its] of [
+    [`/v2/known/blobs/${digest}`, digest],
+    ['/v2/known/manifests/v1', digestOf(index)],
+    [`/v2/known/manifests/${digestOf(index)}`, digestOf(index)],
+  ] as const) {
+    for (const method of ['GET', 'HEAD']) {
+      const ask = (known: string) =>
+        stack.client.request(method, path, { headers: { 'if-none-match': known, range: 'bytes=0-1' } });
+      for (const known of [`"${its}"`, `W/"${its}"`, `"${other}", "${its}"`, '*']) {
+        const { status, headers, body } = await ask(known);
+        assert.equal(
+          [status, headers.etag, headers['docker-content-digest'], body.length],
+          [304, `"${its}"`, its, 0],
+          known,
+        );
+        assert.is(headers['content-type'], undefined);
+      }
+      for (const known of [`"${other}"`, its, '""', '"*"']) {
+        assert.ok([200, 206].includes((await ask(known)).status), known);
+      }
+    }
+  }
+  const gone = await stack.client.request('GET', `/v2/known/blobs/${other}`, { headers: { 'if-none-match': '*' } });
+  assert.is(gone.status, 404);
+});
+
 test('Endpoints: wrong methods', async () => {
   const cases: [string, string, string][] = [
     ['POST', '/v2/', 'GET, HEAD'],

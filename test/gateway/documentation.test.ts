@@ -51,7 +51,7 @@ const samples: { readonly [K in keyof typeof oci]: Parameters<(typeof oci)[K]> }
   parameterInvalid: ['why'],
   headTooLarge: [],
   headTooSlow: [],
-  hostMissing: [],
+  hostNotOne: [],
   notHttp: [],
   tooManyRequests: ['why'],
   unavailable: ['why'],

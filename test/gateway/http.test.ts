@@ -11,7 +11,7 @@ import { createLogger, type Logger } from '../../lib/telemetry/log.js';
 import { ociClient } from '../support/oci-client.js';
 import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
-import { soon } from '../support/wait.js';
+import { soon, until } from '../support/wait.js';
 
 const test = suite('gateway http');
 const log = createLogger({ name: 'test', level: 'silent' });
@@ -76,14 +76,48 @@ test('what Node would answer by itself, without a word, is ours to answer', asyn
     assert.is(withoutHost.status, 400);
     assert.is(codeOf(withoutHost.body), 'UNSUPPORTED');
     assert.match(withoutHost.body, 'Host');
+    connection.head('GET / HTTP/1.1', 'Host: x', 'HOST: y');
+    assert.is((await connection.answer()).status, 400);
     // HTTP/1.0 has no such header.
     connection.head('GET / HTTP/1.0', 'Connection: keep-alive');
     assert.is((await connection.answer()).body, 'hello');
     // An expectation that nobody knows.
     connection.head('GET / HTTP/1.1', 'Host: x', 'Expect: something');
     assert.is((await connection.answer()).body, 'hello');
-    connection.close();
+    // A proxy is what we are not.
+    connection.head('CONNECT example.com:443 HTTP/1.1', 'Host: example.com:443');
+    const tunnel = await connection.answer();
+    assert.equal([tunnel.status, tunnel.headers.allow, codeOf(tunnel.body)], [405, 'GET, HEAD', 'UNSUPPORTED']);
+    await connection.closed;
   });
+});
+
+test('requests that a client sends all at once are taken one after the other', async () => {
+  const order: string[] = [];
+  await serving(
+    async ctx => {
+      order.push(`begin ${ctx.path}`);
+      await sleep(ctx.path === '/4' ? 1_000 : 20);
+      ctx.body = ctx.path;
+      order.push(`end ${ctx.path}`);
+    },
+    async port => {
+      const connection = await RawConnection.open(port);
+      const request = (path: string) => `PUT ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab`;
+      await connection.write(['/1', '/2', '/3'].map(request).join(''));
+      for (const path of ['/1', '/2', '/3']) assert.is((await connection.answer()).body, path);
+      assert.equal(
+        order,
+        ['/1', '/2', '/3'].flatMap(path => [`begin ${path}`, `end ${path}`]),
+      );
+      // Whoever is gone by then is not served any more.
+      await connection.write(['/4', '/5'].map(request).join(''));
+      assert.ok(await until(async () => order.includes('begin /4'), 10_000));
+      connection.close();
+      assert.ok(await until(async () => order.includes('end /4'), 10_000));
+      assert.not(order.includes('begin /5'));
+    },
+  );
 });
 
 test('a silent client is ended, also in the middle of its body; one that moves bytes lives on', async () => {

@@ -230,6 +230,8 @@ test('a token opens no more than it was asked for, and says how to get more', as
     assert.is(answer.status, 401, path);
     const challenge = challengeOf(String(answer.headers['www-authenticate']));
     assert.equal([challenge.scope, challenge.error], [scope, 'insufficient_scope'], path);
+    const [{ message }] = JSON.parse(answer.body.toString()).errors;
+    assert.is(message, `the token is not for this; get one for ${scope}`);
   }
 });
 

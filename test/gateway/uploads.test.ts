@@ -77,6 +77,8 @@ test('Pushing a blob in chunks: an upload tells where it is, and has a UUID', as
   assert.is(at.headers.range, '0-999');
   assert.match(at.headers.location ?? '', UUID);
   assert.is(at.body.length, 0);
+  const head = await stack.client.request('HEAD', location);
+  assert.equal([head.status, head.headers.range, head.headers.location], [204, '0-999', at.headers.location]);
 });
 
 test('Cancel a blob upload: it is gone', async () => {

@@ -280,8 +280,10 @@ test('Listing Tags: a repository without tags has an empty list; HEAD as GET', a
 
 test('the catalog: names with their namespaces, in ASCII order, page by page', async () => {
   const empty = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests: [] }));
-  const names = ['cat/a', 'cat-b/a', 'cat/a-b', 'cat/a/b', 'cat.d/e', 'catalog', 'cat0/x'];
-  for (const name of names) await stack.client.pushManifest(name, 'v1', empty, indexType);
+  const names = ['cat/a', 'cat-b/a', 'cat/a-b', 'cat/a/b', 'cat.d/e', 'catalog', 'cat0/x', 'zoo/a'];
+  // With its namespace it would be no name any more. What comes after it must be listed all the same.
+  const tooLong = 'd'.repeat(255);
+  for (const name of [...names, tooLong]) await stack.client.pushManifest(name, 'v1', empty, indexType);
   await stack.client.request('POST', '/v2/cat/only/begun/blobs/uploads/');
   const catalog = async (query: string) => {
     const answer = await stack.client.request('GET', `/v2/_catalog${query}`);

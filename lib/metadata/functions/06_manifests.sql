@@ -41,12 +41,20 @@ begin
 end $$;
 
 -- One pusher at a time of a manifest and of those that it lists: an index and its child that come at the same moment
--- could otherwise miss each other. In one order, so that nobody waits in a circle.
+-- could otherwise miss each other. In one order, so that nobody waits in a circle. The server has room for some thousands
+-- of locks, for everybody together: an index that lists very many manifests takes the repository instead, which all others
+-- share.
 create or replace function lock_manifests(p_repository integer, p_digests text[]) returns void language plpgsql as $$
 declare
   key integer;
 begin
-  for key in select distinct hashtext(d) from unnest(p_digests) d order by 1 loop
+  if cardinality(p_digests) > 100 then
+    perform pg_advisory_xact_lock(-p_repository, -1);
+    return;
+  end if;
+  perform pg_advisory_xact_lock_shared(-p_repository, -1);
+  -- None of these is -1.
+  for key in select distinct hashtext(d) & 2147483647 from unnest(p_digests) d order by 1 loop
     perform pg_advisory_xact_lock(-p_repository, key);
   end loop;
 end $$;
