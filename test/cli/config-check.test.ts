@@ -86,7 +86,7 @@ test('called wrongly: exit 2', () => {
     assert.is(status, 2, args.join(' '));
     assert.is(stdout, '');
     assert.match(stderr, expected);
-    assert.match(stderr, "Try 'entrepot --help'");
+    assert.match(stderr, "Try 'entrepot config check --help'.");
   }
 });
 
