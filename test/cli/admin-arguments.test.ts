@@ -6,7 +6,7 @@ import type { SetModeResponse } from '../../proto/generated/entrepot/admin/v1/Se
 import type { SetNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsRequest.js';
 import { freePort } from '../support/ports.js';
 import { suite } from '../support/suite.js';
-import { answers, command, make, startAdminServer } from './admin-server.js';
+import { answers, command, make, objects, sends, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: arguments of the commands, and whom they ask');
 
@@ -46,6 +46,27 @@ test('settings: what is asked for', async () => {
     { namespace: 'demo', locations: [], replace: false },
   ]);
 
+  const own = [
+    { namespace: 'secret', locations: ['eustorage'], replace: true },
+    { namespace: 'team', locations: ['apstorage', 'eustorage'], replace: false },
+  ];
+  server.script = { ListNamespaceLocations: sends(...own).handler };
+  assert.equal((await ask(['namespace', 'secret'])).lines, [
+    'Blobs of secret must be in eustorage, instead of the default locations.',
+  ]);
+  assert.equal((await ask(['namespaces'])).lines, [
+    'NAMESPACE  LOCATIONS',
+    'secret     eustorage, instead of the default locations',
+    'team       apstorage, eustorage, in addition to the default locations',
+  ]);
+  assert.equal(
+    objects(await ask(['namespaces', '--json'])),
+    own.map(each => ({ event: 'namespace', ...each })),
+  );
+  server.script = { ListNamespaceLocations: sends().handler };
+  assert.equal((await ask(['namespace', 'demo'])).lines, ['Blobs of demo must be in the default locations.']);
+  assert.equal((await ask(['namespaces'])).lines, ['No namespace has locations of its own.']);
+
   const mode = answers<SetModeRequest__Output, SetModeResponse>({ mode: { readOnly: true, reason: 'moving' } });
   server.script = { SetMode: mode.handler };
   const { lines } = await ask(['mode', 'read-only', '--reason', 'moving']);
@@ -68,7 +89,8 @@ test('called wrongly: exit 2, before anybody is asked', async () => {
     [['adopt', 'eustorage', '--release', '--dry-run'], '--release has no --dry-run'],
     [['retry', '--digest', 'latest'], '--digest is not a digest'],
     [['limits', 'eustorage', '--bytes-per-second', '50MB'], '--bytes-per-second must be a number of bytes'],
-    [['namespace', 'demo'], 'say where, with --locations'],
+    [['namespace', 'demo', '--replace'], 'say where, with --locations'],
+    [['namespace', 'demo', '--locations', ''], 'say where, with --locations'],
     [['namespace', 'demo', '--clear', '--locations', 'usstorage'], '--clear excludes'],
     [['mode', 'writable'], 'there is no mode writable; it is one of normal, read-only, no-pushes'],
   ] as const) {

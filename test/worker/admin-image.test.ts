@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { GetImageReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/GetImageReplicationResponse.js';
+import type { ListNamespaceLocationsResponse__Output } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { WatchEventsRequest } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
 import type { WatchEventsResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchEventsResponse.js';
 import {
@@ -153,12 +154,21 @@ test("a namespace's locations: set, replaced, taken away; never one that is unkn
   const repo = newRepository();
   const set = (locations: string[], replace = false) =>
     call(admin.SetNamespaceLocations.bind(admin), { namespace: namespaceOf(repo), locations, replace });
+  const listed = (namespace: string) =>
+    read<ListNamespaceLocationsResponse__Output>(admin.ListNamespaceLocations.bind(admin)({ namespace }));
   const digest = await pushed(m, repo);
   await set(['apstorage'], true);
+  const own = { namespace: namespaceOf(repo), locations: ['apstorage'], replace: true };
+  assert.equal(await listed(namespaceOf(repo)), [own]);
+  assert.equal(
+    (await listed('')).filter(each => each.namespace === own.namespace),
+    [own],
+  );
   await requeued(m);
   assert.equal([await queued(m, digest), signals], [['apstorage'], 1]);
   await set([]);
   await requeued(m);
+  assert.equal(await listed(namespaceOf(repo)), []);
   assert.equal(await queued(m, digest), ['eustorage']);
   assert.match(await failure(set(['apstorage', 'mars'])), 'NOT_FOUND LOCATION_UNKNOWN: there is no location mars');
   assert.match(await failure(set([], true)), 'INVALID_ARGUMENT MALFORMED: locations');

@@ -1,8 +1,10 @@
-/** PauseLocation, ResumeLocation, SetLimits, SetNamespaceLocations: what is kept in the database, and in force within seconds. */
+/** PauseLocation, ResumeLocation, SetLimits, Set- and ListNamespaceLocations: what is kept in the database, and in force within seconds. */
 import { Namespaces } from '../../lib/metadata/namespaces.js';
 import { Workers } from '../../lib/metadata/workers.js';
 import { fail } from '../../lib/rpc/errors.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import type { ListNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsRequest.js';
+import type { ListNamespaceLocationsResponse } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { PauseLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/PauseLocationRequest.js';
 import type { PauseLocationResponse } from '../../proto/generated/entrepot/admin/v1/PauseLocationResponse.js';
 import type { ResumeLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/ResumeLocationRequest.js';
@@ -14,7 +16,7 @@ import type { SetNamespaceLocationsResponse } from '../../proto/generated/entrep
 import type { AdminParts } from './service.js';
 import { asLimit, asLocation, asNamespace } from './validate.js';
 
-type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations';
+type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations' | 'ListNamespaceLocations';
 
 export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): Pick<AdminHandlers, Calls> {
   const workers = new Workers(db);
@@ -60,6 +62,14 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
         if (unknown !== undefined) throw fail.locationUnknown(unknown);
         onQueued();
         return {};
+      },
+    ),
+
+    ListNamespaceLocations: make.serverStream<ListNamespaceLocationsRequest__Output, ListNamespaceLocationsResponse>(
+      async ({ namespace }, send) => {
+        const only = namespace === '' ? undefined : asNamespace('namespace', namespace);
+        for (const { locations, ...each } of await namespaces.listed(only))
+          await send({ ...each, locations: [...locations] });
       },
     ),
   };
