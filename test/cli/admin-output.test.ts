@@ -194,6 +194,33 @@ test('watch: 0 only when the service says in sync', async () => {
   assert.match(cut.stderr, 'without saying that all is in sync');
 });
 
+test('watch says what stands in the way of what is missing, and each thing once', async () => {
+  const open = {
+    locations: [
+      { location: 'eustorage', blobs: 2 },
+      { location: 'usstorage', blobs: 0 },
+    ],
+  };
+  const locations = [
+    { name: 'eustorage', paused: true, writable: false, workers: [], lastError: 'usstorage: no such blob' },
+    { name: 'usstorage', paused: true, writable: true, workers: ['10.1.0.5:7090'] },
+  ];
+  const look = answers<unknown, ListLocationsResponse>({ locations });
+  server.script = {
+    WatchReplication: sends<unknown, WatchReplicationResponse>(open, open, { inSync: true }).handler,
+    ListLocations: look.handler,
+  };
+  assert.equal((await ask(['watch'])).lines, [
+    'waiting for 2 copies (eustorage 2)',
+    "eustorage: copying to it is paused; 'entrepot resume eustorage' goes on with it",
+    "eustorage: it cannot be written to now; 'entrepot config check --live' tells why",
+    'eustorage: no worker copies to it; start one',
+    'eustorage: the last copy that failed: usstorage: no such blob',
+    'In sync: every copy that was required at the call is there.',
+  ]);
+  assert.is(look.requests.length, 1);
+});
+
 test('on a terminal progress is drawn in place, in lines that fit; in a pipe there are no bars', async () => {
   const at = (blobs: number) => ({ locations: [{ location: 'eustorage', blobs }], inSync: blobs === 0 });
   server.script = { WatchReplication: sends<unknown, WatchReplicationResponse>(at(4), at(0)).handler };
