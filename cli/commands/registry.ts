@@ -114,5 +114,8 @@ function modeOf(given: Given): Mode {
   const word = operandOf(given);
   const found = MODES[word];
   if (!found) throw new UsageError(`there is no mode ${word}; it is one of ${Object.keys(MODES).join(', ')}`);
-  return { ...found, reason: textOf(given, 'reason') ?? '' };
+  const reason = textOf(given, 'reason') ?? '';
+  if (word === 'normal' && reason !== '')
+    throw new UsageError('--reason is for read-only and no-pushes: nobody is refused now');
+  return { ...found, reason };
 }

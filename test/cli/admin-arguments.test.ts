@@ -35,7 +35,15 @@ test('settings: what is asked for', async () => {
       [0, 1000],
     ],
   );
-  assert.is((await ask(['limits', 'nowhere'])).status, 1);
+  assert.match((await ask(['limits', 'nowhere'])).stderr, "there is no location nowhere: 'entrepot status' names");
+
+  for (const [copies, said] of [
+    [0, 'No copy waits to be tried again.'],
+    [1, '1 copy: tried again now.'],
+  ] as const) {
+    server.script = { RetryReplication: answers({ copies }).handler };
+    assert.equal((await ask(['retry'])).lines, [said]);
+  }
 
   const names = answers<SetNamespaceLocationsRequest__Output, object>({});
   server.script = { SetNamespaceLocations: names.handler };
@@ -92,6 +100,7 @@ test('called wrongly: exit 2, before anybody is asked', async () => {
     [['namespace', 'demo', '--replace'], 'say where, with --locations'],
     [['namespace', 'demo', '--locations', ''], 'say where, with --locations'],
     [['namespace', 'demo', '--clear', '--locations', 'usstorage'], '--clear excludes'],
+    [['mode', 'normal', '--reason', 'done'], '--reason is for read-only and no-pushes'],
     [['mode', 'writable'], 'there is no mode writable; it is one of normal, read-only, no-pushes'],
   ] as const) {
     const { status, stdout, stderr } = await command(args, { env: { ENTREPOT_ADMIN_SERVERS: server.address } });

@@ -121,7 +121,11 @@ test('removelocation: asks with the words of Quay, and does nothing without a ye
     { deletedPlacement: 18 },
     { deletedLocation: 'eustorage' },
   );
-  server.script = { RemoveLocation: script.handler };
+  const ListLocations = answers<unknown, ListLocationsResponse>({ locations: [{ name: 'eustorage' }] }).handler;
+  server.script = { RemoveLocation: script.handler, ListLocations };
+  const unknown = await ask(['removelocation', 'eustorge'], { input: 'y\n' });
+  assert.is(unknown.stdout, '');
+  assert.match(unknown.stderr, "there is no location eustorge: 'entrepot status' names");
   for (const input of ['n\n', 'NO\n', 'what\nno\n', '', undefined]) {
     const { status, stdout } = await ask(['removelocation', 'eustorage'], input === undefined ? {} : { input });
     assert.is(status, 1);
@@ -164,7 +168,8 @@ test('removelocation: a refusal in the words of the service; with --force, what 
     { broken: { repository: 'demo/hello', tag: '1', manifest: DIGEST, digest: DIGEST } },
     { deletedLocation: 'eustorage' },
   );
-  server.script = { RemoveLocation: script.handler };
+  const ListLocations = answers<unknown, ListLocationsResponse>({ locations: [{ name: 'eustorage' }] }).handler;
+  server.script = { RemoveLocation: script.handler, ListLocations };
   const { status, stdout } = await ask(['removelocation', 'eustorage', '--force'], { input: 'n\n' });
   assert.is(status, 1);
   assert.ok(stdout.indexOf(`Would break demo/hello:1, unless ${DIGEST}`) < stdout.indexOf(WARNING), stdout);
