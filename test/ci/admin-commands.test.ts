@@ -125,7 +125,7 @@ test('watch, image and events: what is missing, until it is there', async () => 
 });
 
 test('backfillreplication and retry', async () => {
-  assert.match((await done(['retry'])).join(), '0 copies: tried again now.');
+  assert.match((await done(['retry'])).join(), 'No copy waits to be tried again.');
   await again(['pause', 'eustorage']);
   await us.pushImage('demo/hello', '3', [randomBytes(5_000)]);
   await regions.sql('delete from replication');
