@@ -52,10 +52,13 @@ export class Obstacles {
   }
 }
 
-function obstaclesOf({ name, paused, writable, workers, lastError }: LocationStatus__Output): string[] {
+function obstaclesOf(status: LocationStatus__Output): string[] {
+  const { name, paused, writable, notConfigured, workers, lastError } = status;
   return [
     ...(paused ? [`${name}: copying to it is paused; 'entrepot resume ${name}' goes on with it`] : []),
-    ...(writable ? [] : [`${name}: it cannot be written to now; 'entrepot config check --live' tells why`]),
+    ...(writable || notConfigured
+      ? []
+      : [`${name}: it cannot be written to now; 'entrepot config check --live' tells why`]),
     ...(workers.length > 0 ? [] : [`${name}: no worker copies to it; start one`]),
     ...(lastError === '' ? [] : [`${name}: the last copy that failed: ${lastError}`]),
   ];

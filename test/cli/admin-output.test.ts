@@ -70,6 +70,13 @@ test('status: a table, what is wrong, and the exit status', async () => {
   const good = await ask(['status']);
   assert.is(good.status, 0);
   assert.is(good.lines.at(-1), 'In sync: no required copy is missing anywhere.');
+  const elsewhere = { ...usstorage, engine: '', readable: false, writable: false, notConfigured: true };
+  server.script = { ListLocations: answers({ locations: [elsewhere], inSync: true }).handler };
+  const unknown = await ask(['status']);
+  assert.match(unknown.stdout, /^usstorage +- +active +not known +1,234,567/m);
+  assert.match(unknown.stdout, /^usstorage: the worker that answers does not have it in its configuration/m);
+
+  server.script = { ListLocations: answers({ locations: [usstorage], inSync: true }).handler };
   const [object] = objects(await ask(['status', '--json']));
   assert.is(object?.event, 'status');
   assert.is(object?.inSync, true);
@@ -204,11 +211,13 @@ test('watch says what stands in the way of what is missing, and each thing once'
     locations: [
       { location: 'eustorage', blobs: 2 },
       { location: 'usstorage', blobs: 0 },
+      { location: 'apstorage', blobs: 1 },
     ],
   };
   const locations = [
     { name: 'eustorage', paused: true, writable: false, workers: [], lastError: 'usstorage: no such blob' },
     { name: 'usstorage', paused: true, writable: true, workers: ['10.1.0.5:7090'] },
+    { name: 'apstorage', notConfigured: true, workers: ['10.3.0.5:7090'] },
   ];
   const look = answers<unknown, ListLocationsResponse>({ locations });
   server.script = {
@@ -216,7 +225,7 @@ test('watch says what stands in the way of what is missing, and each thing once'
     ListLocations: look.handler,
   };
   assert.equal((await ask(['watch'])).lines, [
-    'waiting for 2 copies (eustorage 2)',
+    'waiting for 3 copies (eustorage 2, apstorage 1)',
     "eustorage: copying to it is paused; 'entrepot resume eustorage' goes on with it",
     "eustorage: it cannot be written to now; 'entrepot config check --live' tells why",
     'eustorage: no worker copies to it; start one',
