@@ -18,13 +18,14 @@ import { asLimit, asLocation, asNamespace } from './validate.js';
 
 type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations' | 'ListNamespaceLocations';
 
-export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): Pick<AdminHandlers, Calls> {
+export function settingsHandlers({ make, db, settings, onQueued, log }: AdminParts): Pick<AdminHandlers, Calls> {
   const workers = new Workers(db);
   const namespaces = new Namespaces(db, settings);
 
   async function pause(name: string, paused: boolean): Promise<void> {
     const location = asLocation('location', name);
     if (!(await workers.setPaused(location, paused))) throw fail.locationUnknown(location);
+    log.info({ location }, `an operator has ${paused ? 'paused' : 'resumed'} copying to this location`);
     onQueued();
   }
 
@@ -46,6 +47,7 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
         bytesPerSecond: asLimit('limits.bytes_per_second', request.limits?.bytesPerSecond ?? 0),
       };
       if (!(await workers.setLimits(location, limits))) throw fail.locationUnknown(location);
+      log.info({ location, ...limits }, 'an operator has set the limits of copying to this location');
       return {};
     }),
 
@@ -60,6 +62,7 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
           replace,
         });
         if (unknown !== undefined) throw fail.locationUnknown(unknown);
+        log.info({ namespace: name, locations, replace }, "an operator has set where a namespace's blobs must be");
         onQueued();
         return {};
       },
