@@ -1,5 +1,9 @@
 import * as assert from 'uvu/assert';
+import { dialOf } from '../../cli/admin/dial.js';
+import { Workers } from '../../cli/admin/workers.js';
+import { loadAdminAccess } from '../../lib/config/admin.js';
 import { fail } from '../../lib/rpc/errors.js';
+import { Security } from '../../lib/rpc/security.js';
 import type { SetLimitsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetLimitsRequest.js';
 import type { SetModeRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetModeRequest.js';
 import type { SetModeResponse } from '../../proto/generated/entrepot/admin/v1/SetModeResponse.js';
@@ -118,8 +122,17 @@ test('nobody there: exit 3, by flag and key; several are tried in turn', async (
   const alone = await command(['status', '--server', nobody]);
   assert.is(alone.status, 3);
   assert.match(alone.stderr, `${nobody}: connect ECONNREFUSED ${nobody}\n`);
-  assert.match(alone.stderr, /--server HOST:PORT or ENTREPOT_ADMIN_SERVERS/);
+  assert.match(alone.stderr, /--server HOST:PORT or ENTREPOT_ADMIN_SERVERS\.\n/);
   assert.is((await command(['status', '--server', `${nobody},${server.address}`])).status, 0);
+
+  // Nothing says where one is: most likely a configuration would.
+  const access = { ...loadAdminAccess(undefined, {}), servers: [nobody] };
+  const workers = new Workers({ access, dial: dialOf(access, Security.local), signal: new AbortController().signal });
+  const guessed = await workers.next().then(() => '', String);
+  assert.match(
+    guessed,
+    'ENTREPOT_ADMIN_SERVERS, or name the configuration that says so, with --config or ENTREPOT_CONFIG.',
+  );
 
   const both = { ENTREPOT_WORKER_LISTEN: nobody, ENTREPOT_ADMIN_SERVERS: `[${server.address}]` };
   assert.is((await command(['status'], { env: both })).status, 0);
