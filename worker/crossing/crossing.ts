@@ -42,7 +42,11 @@ const OPENING_BYTES = 1024 * 1024;
 /** Before that, a copy's rate means nothing. */
 const RATE_KNOWN_MS = 250;
 
-/** A follower that has all bytes that there are waits no longer than this for the next: the sources must be in trouble. */
+/**
+ * A follower that has all bytes that there are waits no longer than this for the next: the sources may be in trouble, as
+ * seen from here. One goes first. The others follow only if it still goes on when their patience is over: if all is slow
+ * because it is crowded, fifty that leave at once, and read as much from afar each, would make it worse.
+ */
 const STALL_MS = 4_000;
 
 /** One that goes to read a piece from afar, or whose gateway asks anew, is back within this time. */
@@ -75,6 +79,10 @@ export class Crossing {
   #adopted = false;
   #followers = 0;
   #followedAt = Number.NEGATIVE_INFINITY;
+  /** When the last bytes came, or the crossing was made. */
+  #cameAt = performance.now();
+  /** Somebody has left since then, because no more came. */
+  #hasBeenLeft = false;
   #outcome: Outcome | undefined;
 
   constructor(size: number, memory: RingMemory) {
@@ -112,7 +120,7 @@ export class Crossing {
       for await (const piece of await read(opening.goal)) {
         opening.pieces.push(piece);
         opening.end += piece.length;
-        this.#wake(true);
+        this.#came();
       }
     } catch {
       // The copy meets the same failure and reports it.
@@ -147,7 +155,7 @@ export class Crossing {
     for await (const piece of await open(at)) {
       if (this.#isUseful()) this.#ring.push(piece);
       else this.#ring.restart(this.#ring.end + piece.length);
-      this.#wake(true);
+      this.#came();
       yield piece;
     }
   }
@@ -207,14 +215,30 @@ export class Crossing {
       if (this.#outcome) return yield this.#outcome;
       const now = performance.now();
       waitingSince ??= now;
-      const bearsMs = at === this.#ring.end ? Math.min(patienceMs, STALL_MS) : patienceMs;
-      if (now - waitingSince + this.#expectedMs(at) > bearsMs) return yield { kind: 'behind' };
+      const hasAll = at === this.#ring.end;
+      const bearsMs = hasAll && this.#mayLeave(patienceMs) ? Math.min(patienceMs, STALL_MS) : patienceMs;
+      if (now - waitingSince + this.#expectedMs(at) > bearsMs) {
+        this.#hasBeenLeft ||= hasAll;
+        return yield { kind: 'behind' };
+      }
       if (now - Math.max(waitingSince, toldAt) > TICK_MS / 2) {
         toldAt = now;
         yield { kind: 'waiting' };
       }
       await this.#change(at >= this.#ring.start, signal);
     }
+  }
+
+  /** Whether who has all that there is need not bear all of its patience. */
+  #mayLeave(patienceMs: number): boolean {
+    return !this.#hasBeenLeft || performance.now() - this.#cameAt > patienceMs;
+  }
+
+  /** Bytes have come. */
+  #came(): void {
+    this.#cameAt = performance.now();
+    this.#hasBeenLeft = false;
+    this.#wake(true);
   }
 
   /** How long until the byte at `at` can be had, if the copy goes on as it went so far. */
