@@ -17,8 +17,8 @@ export const configCheck: Command = {
   description: [
     'Reads the file and the environment as a process would, and lists every mistake. Nothing is started.',
     'Without --role it checks for every kind of process. With --live it connects to what the configuration',
-    'names, too: the database and its schema, Redis, each storage-proxy (whether it is the one of its',
-    'location, and can read and write what that is kept in), and workers.',
+    'names, too: the users file, the database and its schema, Redis, each storage-proxy (whether it is the',
+    'one of its location, and can read and write what that is kept in), and workers.',
     'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
   ].join('\n'),
   options: {
