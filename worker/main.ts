@@ -105,7 +105,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     ...{ replication, locations, roster, crossings, metrics, log },
     concurrency: config.workerConcurrency,
   });
-  const backlog = new BacklogMetrics(replication, metrics);
+  const backlog = new BacklogMetrics(db, metrics);
   const refresh = () => {
     metrics.pool(db.pool);
     metrics.usable(locations.all);

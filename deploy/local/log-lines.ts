@@ -32,7 +32,7 @@ export function logLines(onComplaint: (text: string) => void): LogLines {
 const names: Readonly<Record<number, string>> = { 40: 'warning', 50: 'error', 60: 'fatal' };
 
 /** The short form of a line that is worth showing; undefined for the others. */
-export function complaintOf(line: string): string | undefined {
+function complaintOf(line: string): string | undefined {
   const entry = parse(line);
   if (entry === undefined) return line.slice(0, LONGEST);
   const { level, msg, err } = entry;

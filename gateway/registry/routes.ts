@@ -24,6 +24,9 @@ export type Route =
 
 export type RouteKind = Route['kind'];
 
+/** An unfinished upload's path. */
+export type UploadRoute = Extract<Route, { kind: 'upload' }>;
+
 /** A path that has the form of a resource's; its parts are not checked yet. */
 export interface Match {
   readonly kind: RouteKind;

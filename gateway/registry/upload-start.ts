@@ -81,7 +81,7 @@ export function startUpload(parts: Parts): Resource<'uploads'> {
       });
       const size = await commitBlob(location, newest.session, digest, { ...ctx.state, affinity });
       const blob = { repository, digest, size, location: location.name, traceId };
-      // What was made there stays, and belongs to nobody (uploads.ts).
+      // What was made there stays, and belongs to nobody (upload-close.ts).
       if (!(await blobs.record(blob))) throw oci.unavailable(MOVED);
     } catch (error) {
       await abortQuietly(location, newest.session, ctx.state.log);

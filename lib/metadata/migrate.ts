@@ -132,7 +132,7 @@ export async function missingNames({ migrations, functions }: ReleaseNames, quer
 }
 
 /** The migrations that the database has and this release does not know. */
-export async function newerMigrations({ migrations }: ReleaseNames, query: Query): Promise<string[]> {
+async function newerMigrations({ migrations }: ReleaseNames, query: Query): Promise<string[]> {
   const done = await query(`select name from ${TABLE} order by name`);
   return done.map(row => asText(row, 'name')).filter(name => !migrations.includes(name));
 }

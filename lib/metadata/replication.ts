@@ -61,20 +61,6 @@ export interface Refiled {
   readonly moved: number;
 }
 
-/** What is still to be copied. */
-export interface Backlog {
-  readonly locations: readonly {
-    readonly location: string;
-    /** Copies that are missing there. */
-    readonly blobs: number;
-    readonly bytes: number;
-    /** How long ago the one that is missing longest became necessary; 0 if none is missing. */
-    readonly oldestSeconds: number;
-  }[];
-  /** Changes of where blobs must be whose difference is still being queued. */
-  readonly requeues: number;
-}
-
 /** A copy that is done. */
 export interface Completed {
   readonly id: string;
@@ -94,9 +80,6 @@ export type ClaimOne =
 
 /** How long a claim lasts without being renewed. */
 export const JOB_LEASE_MS = 15_000;
-
-/** Copies that `retrySome` sets free in one transaction. */
-const RETRIED_AT_ONCE = 2_000;
 
 const LEASE = `next_attempt_at = now() + ${JOB_LEASE_MS} * interval '1 millisecond'`;
 
@@ -187,36 +170,14 @@ export class Replication {
     return { last: row && optional(row, 'last', asText), moved: asSize(row?.moved) };
   }
 
-  /** What is still to be done, for each location; and how many changes of the requirements are still to be queued. */
-  async backlog(): Promise<Backlog> {
-    const rows = await this.#db.query(
-      `select l.name, c.missing as blobs, c.missing_bytes as bytes, (select count(*) from requeue) as requeues,
-              coalesce((select extract(epoch from now() - r.created_at) from replication r
-                         where r.location_id = l.id and not r.rescue order by r.created_at limit 1), 0)::float8 as age
-         from imagestoragelocation l join locationsum c on c.location_id = l.id
-        order by l.name`,
-      [],
-      { repeatable: true },
-    );
-    return {
-      requeues: asSize(rows[0]?.requeues ?? 0),
-      locations: rows.map(row => ({
-        location: asText(row, 'name'),
-        blobs: asSize(row.blobs),
-        bytes: asSize(row.bytes),
-        oldestSeconds: Math.max(0, Number(row.age)),
-      })),
-    };
-  }
-
-  /** Renews claims. Answers those that are still held. */
-  async renew(leases: readonly Lease[]): Promise<Set<string>> {
+  /** Renews claims. Answers those that are still held, and how many bytes of each are on record as safe at its target. */
+  async renew(leases: readonly Lease[]): Promise<Map<string, number>> {
     const rows = await this.#db.query(
       `update replication r set ${LEASE} from unnest($1::bigint[], $2::uuid[]) held (id, token)
-        where r.id = held.id and r.lease_token = held.token returning r.id`,
+        where r.id = held.id and r.lease_token = held.token returning r.id, r.bytes_done`,
       columns(leases),
     );
-    return new Set(rows.map(row => asText(row, 'id')));
+    return new Map(rows.map(row => [asText(row, 'id'), asSize(row.bytes_done)]));
   }
 
   /**
@@ -283,25 +244,6 @@ export class Replication {
       reason.slice(0, 1_000),
     ]);
     return row?.repaired === true;
-  }
-
-  /**
-   * Has some of the copies that failed, and wait for their next try, tried at once: to one location (by its id) or all, of
-   * one blob or all. Answers how many; 0 if there are no more.
-   */
-  async retrySome(location: number | undefined, digest: Digest | undefined): Promise<number> {
-    const rows = await this.#db.query(
-      `update replication set next_attempt_at = now()
-        where id in (
-          select id from replication
-           where last_error is not null and lease_token is null and next_attempt_at > now()
-             and ($1::integer is null or location_id = $1)
-             and ($2::text is null or storage_id = (select id from imagestorage where content_checksum = $2))
-           limit $3 for update skip locked)
-        returning id`,
-      [location ?? null, digest ?? null, RETRIED_AT_ONCE],
-    );
-    return rows.length;
   }
 
   /** Gives claims back at once, as if they had not been tried: the worker is ending. */

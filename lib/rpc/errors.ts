@@ -12,7 +12,7 @@ import type { Status as StatusMessage } from '../../proto/generated/entrepot/sto
 export type StatusName = Exclude<keyof typeof status, 'OK'>;
 
 /** Why a call failed, in one word; listed at the tops of storage.proto and admin.proto. */
-export const REASONS = [
+const REASONS = [
   'BLOB_UNKNOWN',
   'UPLOAD_UNKNOWN',
   'OFFSET',

@@ -88,7 +88,7 @@ class Frame {
 }
 
 /** Writes messages of this form. */
-export function frameWriter(form: Form, otherwise: Serialize): Serialize {
+function frameWriter(form: Form, otherwise: Serialize): Serialize {
   const known = ['data', form.oneof ?? '', form.size === undefined ? '' : 'size'];
   return message => {
     const { data, size } = message;
@@ -107,7 +107,7 @@ export function frameWriter(form: Form, otherwise: Serialize): Serialize {
 }
 
 /** Reads messages of this form. Their data lies in the memory of what was received. */
-export function frameReader(form: Form, otherwise: Deserialize): Deserialize {
+function frameReader(form: Form, otherwise: Deserialize): Deserialize {
   return bytes => {
     if (bytes.length < LEAST_BYTES) return otherwise(bytes);
     let at = 0;

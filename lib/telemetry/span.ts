@@ -178,7 +178,7 @@ export function annotate(attributes: Attributes): void {
 }
 
 /** What is active now, for whoever goes on with it elsewhere or later; undefined if it is not recorded. */
-export function activeParent(): TraceParent | undefined {
+function activeParent(): TraceParent | undefined {
   const span = trace.getActiveSpan();
   return span?.isRecording() ? asParent(span) : undefined;
 }

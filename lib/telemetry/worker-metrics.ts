@@ -25,6 +25,12 @@ export class WorkerMetrics extends ProcessMetrics {
     labelNames: ['source', 'target'] as const,
     registers: [this.registry],
   });
+  readonly checkpointedBytes = new Counter({
+    name: 'entrepot_replication_checkpointed_bytes_total',
+    help: 'Bytes of copies that are being made which have become safe at their target: no crash loses them',
+    labelNames: ['target'] as const,
+    registers: [this.registry],
+  });
   readonly replicationFailures = new Counter({
     name: 'entrepot_replication_failures_total',
     help: 'Tries of copies that failed; each is tried again',

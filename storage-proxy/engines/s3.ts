@@ -48,7 +48,7 @@
  * **What is stale** is found by two listings (s3/stale.ts): of the objects below uploads/, and of all multipart uploads
  * below the prefix. Killed commits leave a multipart upload at a blob's key, and those are found as well.
  *
- * Limits of time, connections and retries stand with their reasons in s3/client.ts and s3/bucket.ts. What a store says
+ * Limits of time, connections and retries stand with their reasons in s3/client.ts and s3/requests.ts. What a store says
  * is translated in s3/errors.ts, and never repeated in its own words.
  */
 

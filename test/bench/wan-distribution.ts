@@ -5,12 +5,12 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { hexOf } from '../../lib/oci/digest.js';
+import { linkTo, type MadeBlob, makeBlob } from '../support/made-blobs.js';
 import { findCommand } from '../support/needs.js';
 import { atEnd } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
 import type { Region, Wan } from '../wan/wan.js';
-import { linkTo, type MadeBlob, makeBlob } from './wan-blobs.js';
 
 export interface Distribution {
   /** Copies the blobs, as images of at most so many layers; resolves to the seconds that it took. */

@@ -6,13 +6,13 @@ import type { Row } from '../../lib/metadata/database.js';
 import { migrate } from '../../lib/metadata/migrate.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { type Metadata, openMetadata, quiet } from '../support/clients.js';
+import type { MadeBlob } from '../support/made-blobs.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
 import { atEnd } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
 import type { Region, Wan } from '../wan/wan.js';
-import type { MadeBlob } from './wan-blobs.js';
 
 export interface Ours {
   /** Where the source's blobs lie. */

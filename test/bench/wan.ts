@@ -10,11 +10,11 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { hexOf } from '../../lib/oci/digest.js';
+import { linkTo, type MadeBlob, makeBlobs } from '../support/made-blobs.js';
 import { findCommand } from '../support/needs.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { layWire, type Wan, wanNeeds } from '../wan/wan.js';
-import { linkTo, type MadeBlob, makeBlobs } from './wan-blobs.js';
 import { startDistribution } from './wan-distribution.js';
 import { startOurs } from './wan-ours.js';
 

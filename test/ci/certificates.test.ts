@@ -21,9 +21,8 @@ import { checkHealth } from '../../lib/rpc/health.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import type { CertificateRole } from '../../lib/tls/identity.js';
-import { entrepot } from '../cli/entrepot.js';
-import { soon } from '../contract/bytes.js';
 import { attempt, run } from '../support/command.js';
+import { entrepot } from '../support/entrepot.js';
 import { writeLayout } from '../support/images.js';
 import { sha256 } from '../support/oci-client.js';
 import { freePorts } from '../support/ports.js';
@@ -31,6 +30,7 @@ import { freshDatabase } from '../support/postgres.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('certificates everywhere', { needs: ['skopeo'], timeoutMs: 60_000 });
 let folder: string;

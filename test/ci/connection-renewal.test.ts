@@ -22,10 +22,10 @@ import type {
   ReadBlobResponse__Output,
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { soon } from '../contract/bytes.js';
-import { make } from '../rpc/stub.js';
 import { TestAuthority } from '../support/certificates.js';
+import { make } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('rpc renewal');
 const LOOK_MS = 30;

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { type FarStack, type Pull, pull, startFarStack, startSecondGateway } from '../support/far.js';
+import { assertWhole, type FarStack, pullMany, startFarStack, startSecondGateway } from '../support/far.js';
 import { freePort } from '../support/ports.js';
 import { startProcess } from '../support/process.js';
 import { suite } from '../support/suite.js';
@@ -22,16 +22,6 @@ test.before(async () => {
   gateways = [stack.eu, await startSecondGateway(stack)];
   await stack.setReplicatorIdle(true);
 });
-
-/** Pulls through both gateways at the same time. */
-function pullMany(digest: string, count: number): Promise<Pull[]> {
-  const one = (index: number) => pull(gateways[index % 2] as string, repository, digest);
-  return Promise.all(Array.from({ length: count }, (_, index) => one(index)));
-}
-
-async function assertWhole(pulls: Promise<Pull[]>, digest: string, size: number): Promise<void> {
-  for (const got of await pulls) assert.equal(got, { status: 200, digest, size });
-}
 
 /** Starts another worker in eu; resolves to its address once it is known. */
 async function startSecondWorker(): Promise<string> {
@@ -64,9 +54,9 @@ test('a worker that the gateways have not heard of makes the copy: they find it'
     // Who lives is asked for by a reader that comes after more than three seconds, and not again by the next one.
     await sleep(3_500);
     await stack.sql('update worker set ended = true where address = $1', [second]);
-    await assertWhole(pullMany(small, 2), small, MiB);
+    await assertWhole(pullMany(gateways, repository, small, 2), small, MiB);
     await stack.sql('update worker set ended = false where address = $1', [second]);
-    const pulls = pullMany(digest, 4);
+    const pulls = pullMany(gateways, repository, digest, 4);
     await sleep(500);
     link.bytesPerSecond = 24 * MiB;
     await assertWhole(pulls, digest, size);
@@ -80,7 +70,7 @@ test('two workers share the region, and the link is full: a pull finds the one t
   const crossed = await stack.crossed(async () => {
     const pulls = Array.from({ length: count }, async () => {
       const digest = await stack.push(repository, size);
-      await assertWhole(pullMany(digest, 4), digest, size);
+      await assertWhole(pullMany(gateways, repository, digest, 4), digest, size);
     });
     await Promise.all(pulls);
   });

@@ -2,10 +2,9 @@
 import * as assert from 'uvu/assert';
 import { checkHealth } from '../../lib/rpc/health.js';
 import {
+  assertWhole,
   type FarStack,
-  type Pull,
-  type PullOptions,
-  pull,
+  pullMany,
   startFarStack,
   startSecondGateway,
   type ThirdLocation,
@@ -49,25 +48,13 @@ async function startThird(kind: 'storage-proxy' | 'worker'): Promise<StartedProc
   });
 }
 
-/** Pulls through both gateways at the same time. */
-function pullMany(
-  digest: string,
-  count: number,
-  options: (index: number) => PullOptions = () => ({}),
-): Promise<Pull[]> {
-  const one = (index: number) => pull(gateways[index % 2] as string, repository, digest, options(index));
-  return Promise.all(Array.from({ length: count }, (_, index) => one(index)));
-}
-
-async function assertWhole(pulls: Promise<Pull[]>, digest: string, size: number): Promise<void> {
-  for (const got of await pulls) assert.equal(got, { status: 200, digest, size });
-}
-
 test('50 pulls of 64 MiB through two gateways, half of them slow', async () => {
   const size = 64 * MiB;
   const digest = await stack.push(repository, size);
   const speed = (index: number) => (index % 4 < 2 ? {} : { bytesPerSecond: 4 * MiB });
-  const crossed = await stack.crossed(() => assertWhole(pullMany(digest, 50, speed), digest, size));
+  const crossed = await stack.crossed(() =>
+    assertWhole(pullMany(gateways, repository, digest, 50, speed), digest, size),
+  );
   console.log(`50 pulls: the blob crossed ${(crossed / size).toFixed(4)} times`);
   assert.ok(crossed >= size && crossed <= 1.1 * size, `${crossed / size} times the blob crossed`);
   assert.ok(await until(() => stack.hasPlacement(digest), 20_000));
@@ -79,7 +66,7 @@ test('the worker is killed in the middle: every pull ends well, and the next wor
   const link = stack.links.usstorage;
   link.bytesPerSecond = 24 * MiB;
   const before = link.received;
-  const pulls = pullMany(digest, 10, index => (index < 4 ? { bytesPerSecond: 8 * MiB } : {}));
+  const pulls = pullMany(gateways, repository, digest, 10, index => (index < 4 ? { bytesPerSecond: 8 * MiB } : {}));
   assert.ok(await until(() => link.received - before > 20 * MiB, 20_000));
   await stack.kill('worker-eu');
   link.bytesPerSecond = Number.POSITIVE_INFINITY;
@@ -95,7 +82,7 @@ test('the worker ends in order in the middle: every pull ends well', async () =>
   const link = stack.links.usstorage;
   link.bytesPerSecond = 24 * MiB;
   const before = link.received;
-  const pulls = pullMany(digest, 10);
+  const pulls = pullMany(gateways, repository, digest, 10);
   assert.ok(await until(() => link.received - before > 20 * MiB, 20_000));
   assert.is((await stack.part('worker-eu').stop()).code, 0);
   link.bytesPerSecond = Number.POSITIVE_INFINITY;
@@ -117,7 +104,7 @@ test('the source is killed in the middle: all goes on from another', async () =>
   const link = stack.links.usstorage;
   link.bytesPerSecond = 24 * MiB;
   const before = link.received;
-  const pulls = pullMany(digest, 10);
+  const pulls = pullMany(gateways, repository, digest, 10);
   assert.ok(await until(() => link.received - before > 20 * MiB, 20_000));
   await stack.kill('storage-proxy-us');
   await assertWhole(pulls, digest, size);

@@ -1,16 +1,17 @@
 /** Parts that are away: what can be served is, what cannot gets a clear 503, and everything works again by itself. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
-import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
+import { begin, closing, codeOf, digestOf, someBytes } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('gateway outage');
-let stack: Stack;
+let stack: GatewayStack;
 const database = new DatabaseProxy();
 
 test.before(async () => {
-  stack = await startStack({ locations: ['usstorage', 'eustorage'], through: url => database.through(url) });
+  stack = await startGatewayStack({ locations: ['usstorage', 'eustorage'], through: url => database.through(url) });
 });
 
 test('a location that is away: writes go elsewhere, its blobs get a 503 until it is back', async () => {

@@ -6,11 +6,12 @@ import { digestOf } from '../../lib/oci/digest.js';
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
-import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
-import { contentOf } from '../contract/folder.js';
-import { storeAt } from '../contract/one-node.js';
-import { startProxy } from '../storage-proxy/start.js';
+import { collect, pattern, pieces } from '../support/bytes.js';
+import { contentOf } from '../support/folder.js';
 import { findCommand } from '../support/needs.js';
+import { storeAt } from '../support/one-node.js';
+import { rejects } from '../support/rejects.js';
+import { startProxy } from '../support/storage-proxy.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 

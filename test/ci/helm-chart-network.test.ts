@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
 import { identityOf } from '../../lib/tls/identity.js';
-import { environmentOf, type Pod, partOf, secretsOf, selects } from '../support/chart.js';
+import { environmentOf, type Pod, partOf, render, secretsOf, selects } from '../support/chart.js';
 import { EU, ONE_REGION, PROXY_ALONE, type Releases, renderExamples, US } from '../support/chart-examples.js';
 import { suite } from '../support/suite.js';
 
@@ -124,6 +124,32 @@ test('clients reach gateways alone; the database is for those who need it', () =
     assert.is(us.mayDial(pod, asParty(us.pod('worker')), 7090), may, `${partOf(pod)} dials workers`);
   }
   assert.not(us.admits(us.pod('worker'), stranger, 7090));
+});
+
+test('traces get out to the collector that the values name, from every server, and without it to nobody', async () => {
+  const collector = { address: '10.9.0.4' };
+  const elsewhere = { address: '10.8.0.4' };
+  const named = '--set=networkPolicy.collector.to[0].ipBlock.cidr=10.9.0.0/16';
+  for (const example of [ONE_REGION, US, PROXY_ALONE]) {
+    const plain = releases.of(example);
+    for (const pod of plain.pods) assert.not(plain.mayDial(pod, collector, 4318), `${example}: ${partOf(pod)}`);
+    for (const [port, more] of [
+      [4318, [named]],
+      [4319, [named, '--set=networkPolicy.collector.port=4319']],
+    ] as const) {
+      const release = await render(example, ...more);
+      for (const pod of release.pods) {
+        const what = `${example}: ${partOf(pod)}`;
+        // The migration records nothing.
+        const may = partOf(pod) !== 'migrate';
+        assert.is(release.mayDial(pod, collector, port), may, `${what} at ${port}`);
+        assert.is(release.resolves(pod), may || release.mayDial(pod, anywhere, 5432), `${what} asks DNS`);
+        assert.not(release.mayDial(pod, elsewhere, port), `${what} dials anybody`);
+        assert.not(release.mayDial(pod, collector, port === 4318 ? 4319 : 4318), `${what} at another port`);
+      }
+    }
+  }
+  assert.not(releases.of(PROXY_ALONE).resolves(releases.of(PROXY_ALONE).pod('storage-proxy')));
 });
 
 test.run();

@@ -2,10 +2,11 @@
 import * as assert from 'uvu/assert';
 import { Database } from '../../lib/metadata/database.js';
 import { Modes } from '../../lib/metadata/mode.js';
-import { begin, closing, digestOf, type Stack, someBytes, startStack, waysToPush } from '../gateway/stack.js';
 import { quiet } from '../support/clients.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { writeLayout } from '../support/images.js';
 import type { OciClient } from '../support/oci-client.js';
+import { begin, closing, digestOf, someBytes, waysToPush } from '../support/pushes.js';
 import { trySkopeoPush } from '../support/skopeo.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -14,11 +15,11 @@ import { until } from '../support/wait.js';
 const test = suite('ci: what the registry takes', { timeoutMs: 60_000 });
 const bytes = someBytes(1_000);
 const digest = digestOf(bytes);
-let stack: Stack;
+let stack: GatewayStack;
 let modes: Modes;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startGatewayStack();
   const db = new Database({ url: stack.databaseUrl, listenUrl: stack.databaseUrl, poolSize: 1 }, quiet);
   atEnd(() => db.close());
   modes = new Modes(db);

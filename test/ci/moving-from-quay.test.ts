@@ -5,8 +5,8 @@
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { startDaemon } from '../stores/daemon.js';
 import { run } from '../support/command.js';
+import { startDaemon } from '../support/daemon.js';
 import { startEntrepot } from '../support/entrepot.js';
 import { writeIndexLayout } from '../support/images.js';
 import { findCommand } from '../support/needs.js';

@@ -6,11 +6,11 @@ import * as assert from 'uvu/assert';
 import { inspectRedis } from '../../lib/cache/inspect.js';
 import { RedisCache } from '../../lib/cache/redis.js';
 import type { RedisConfig } from '../../lib/config/config.js';
-import { load, mistakes, TWO_LOCATIONS } from '../config/fixture.js';
-import { soon } from '../contract/bytes.js';
 import { TestAuthority } from '../support/certificates.js';
+import { load, mistakes, TWO_LOCATIONS } from '../support/config.js';
 import { startRedis } from '../support/redis.js';
 import { atEnd, suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('cache: Redis with TLS', { needs: ['redis-server'] });
 let ours: TestAuthority;

@@ -13,7 +13,9 @@ import { Crossings } from '../../worker/crossing/crossings.js';
 import { Replicator } from '../../worker/replicate/replicator.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
 import { blobFile } from '../support/blob-file.js';
+import { pieces } from '../support/bytes.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { ociClient } from '../support/oci-client.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
@@ -39,13 +41,10 @@ async function pushed(bytes: Buffer): Promise<Digest> {
   const store = locations.get('usstorage')?.store;
   if (!store || !repository) throw new Error('no us');
   const begun = await store.begin({ digest });
-  const last = await store.append(begun.session, pieces(bytes), () => {});
+  const last = await store.append(begun.session, pieces(bytes, 65_536), () => {});
   await store.commit(last.session, digest);
   await metadata.blobs.record({ repository, digest, size: bytes.length, location: 'usstorage', traceId });
   return digest;
-}
-async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
 }
 async function inEu(digest: Digest): Promise<Buffer> {
   const body = await locations.get('eustorage')?.store.read(digest, { offset: 0 });
@@ -90,14 +89,26 @@ test("the copy's log lines carry the trace id of the push", async () => {
   assert.match(stack.part(worker).log(), traceId);
 });
 
-test('a worker that waits is woken by NOTIFY, long before it would have polled', async () => {
-  const { ReplicationSignal } = await import('../../lib/metadata/notify.js');
-  const signal = new ReplicationSignal(metadata.db, quiet);
-  await sleep(300);
-  await pushed(randomBytes(1_000));
-  signal.notify();
-  await stack.replicated(4_000);
-  await signal.close();
+test('a worker that waits is woken by NOTIFY, and need not poll to find what a gateway has queued', async () => {
+  // It polls every 5 seconds. Once it might do so just after a push, but not each time: so many pushes, one after the
+  // other, would take it (pushes - 1) * 5 seconds. Half of that is plenty for a crowded machine.
+  const pushes = 7;
+  const client = ociClient(stack.us);
+  await stack.start('gateway-us');
+  try {
+    const begun = performance.now();
+    for (let count = 0; count < pushes; count++) {
+      await client.pushBlob('team/app', randomBytes(1_000));
+      await stack.replicated();
+      // By then it has found that there is nothing more, and waits.
+      await sleep(200);
+    }
+    const seconds = (performance.now() - begun) / 1_000;
+    assert.ok(seconds < ((pushes - 1) * 5) / 2, `${pushes} pushes were copied in ${seconds} s: it polled`);
+  } finally {
+    client.close();
+    await stack.kill('gateway-us');
+  }
 });
 
 test('a worker killed in the middle of a large copy: another goes on from its checkpoint', async () => {
@@ -206,7 +217,7 @@ test('an upload that nobody goes on with is ended, and its bytes are freed', asy
   const [old, fresh] = [randomUUID(), randomUUID()];
   for (const uuid of [old, fresh]) {
     const begun = await store.begin({});
-    const { session } = await store.append(begun.session, pieces(randomBytes(1_000)), () => {});
+    const { session } = await store.append(begun.session, pieces(randomBytes(1_000), 65_536), () => {});
     await metadata.uploads.create({ repository, uuid, location: 'usstorage', session, algorithm: 'sha256' });
   }
   await stack.sql("update blobupload set updated_at = now() - interval '3 days' where uuid = $1", [old]);

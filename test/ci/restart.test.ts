@@ -2,16 +2,17 @@
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { RawConnection } from '../gateway/raw.js';
-import { begin, closing, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
+import { begin, closing, digestOf, someBytes } from '../support/pushes.js';
+import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 
 const test = suite('gateway restart');
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack({ config: { ENTREPOT_SHUTDOWN_DELAY_SECONDS: 5 } });
+  stack = await startGatewayStack({ config: { ENTREPOT_SHUTDOWN_DELAY_SECONDS: 5 } });
 });
 
 /** What a load balancer knows: it asks for the gateways' health and sends new requests to the first that is well. */

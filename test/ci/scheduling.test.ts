@@ -9,6 +9,7 @@ import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { isTransient } from '../../lib/rpc/errors.js';
 import { checkHealth } from '../../lib/rpc/health.js';
+import { pieces } from '../support/bytes.js';
 import { type Metadata, openMetadata, quiet } from '../support/clients.js';
 import { freePort, freePorts } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
@@ -97,7 +98,7 @@ async function put(bytes: Buffer, ...into: string[]): Promise<Digest> {
     const isStored = async () => {
       try {
         const begun = await store.begin({ digest });
-        const end = await store.append(begun.session, pieces(bytes), () => {});
+        const end = await store.append(begun.session, pieces(bytes, 65_536), () => {});
         await store.commit(end.session, digest);
         return true;
       } catch (error) {
@@ -110,9 +111,6 @@ async function put(bytes: Buffer, ...into: string[]): Promise<Digest> {
     await metadata.blobs.record({ repository, digest, size: bytes.length, location: name, traceId: '' });
   }
   return digest;
-}
-async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
-  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
 }
 async function puts(count: number, size: number, ...into: string[]): Promise<Digest[]> {
   const digests: Digest[] = [];

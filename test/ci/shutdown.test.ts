@@ -7,12 +7,13 @@ import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { checkHealth } from '../../lib/rpc/health.js';
-import { soon } from '../contract/bytes.js';
-import { RawConnection, rawRequest } from '../gateway/raw.js';
-import { begin, closing, digestOf, type Gateway, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { type Gateway, type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
+import { begin, closing, digestOf, someBytes } from '../support/pushes.js';
+import { RawConnection, rawRequest } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('shutdown', { timeoutMs: 60_000 });
 
@@ -22,10 +23,10 @@ const SIZE = 40_000_000;
 /** Of the storage-proxy, the worker and the first gateway. */
 const DELAY_SECONDS = 2;
 
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack({ config: { ENTREPOT_SHUTDOWN_DELAY_SECONDS: DELAY_SECONDS } });
+  stack = await startGatewayStack({ config: { ENTREPOT_SHUTDOWN_DELAY_SECONDS: DELAY_SECONDS } });
 });
 
 /** A pull and a push of the same bytes that have begun, and stand still. */

@@ -3,10 +3,10 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { OCI_SUITE, runSuite } from '../conformance/oci-suite.js';
-import { type Stack, startStack } from '../gateway/stack.js';
 import { attempt, run } from '../support/command.js';
 import { startContainerd } from '../support/containerd.js';
 import { type Docker, startDocker } from '../support/docker.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { writeLayout } from '../support/images.js';
 import { preparePodman } from '../support/podman.js';
 import { suite } from '../support/suite.js';
@@ -26,13 +26,13 @@ const people = {
   tester: { password: 'tester', push: ['conformance/*'], delete: ['conformance/*'] },
 } as const;
 
-let stack: Stack;
+let stack: GatewayStack;
 let host: string;
 let open: string;
 let layout: string;
 
 test.before(async () => {
-  stack = await startStack({
+  stack = await startGatewayStack({
     config: { ...accounts(await writeUsers(people)), ENTREPOT_ANONYMOUS_ACCESS: 'none', ENTREPOT_SPARSE_IMAGES: true },
   });
   host = `127.0.0.1:${stack.port}`;

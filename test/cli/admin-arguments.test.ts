@@ -8,9 +8,10 @@ import type { SetLimitsRequest__Output } from '../../proto/generated/entrepot/ad
 import type { SetModeRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetModeRequest.js';
 import type { SetModeResponse } from '../../proto/generated/entrepot/admin/v1/SetModeResponse.js';
 import type { SetNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsRequest.js';
+import { command, objects } from '../support/command-line.js';
 import { freePort } from '../support/ports.js';
 import { suite } from '../support/suite.js';
-import { answers, command, make, objects, sends, startAdminServer } from './admin-server.js';
+import { answers, make, sends, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: arguments of the commands, and whom they ask');
 

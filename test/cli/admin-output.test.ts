@@ -10,8 +10,9 @@ import type { RemoveLocationRequest__Output } from '../../proto/generated/entrep
 import type { RemoveLocationResponse } from '../../proto/generated/entrepot/admin/v1/RemoveLocationResponse.js';
 import type { VerifyLocationResponse } from '../../proto/generated/entrepot/admin/v1/VerifyLocationResponse.js';
 import type { WatchReplicationResponse } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
+import { command, objects } from '../support/command-line.js';
 import { suite } from '../support/suite.js';
-import { answers, command, make, objects, sends, startAdminServer } from './admin-server.js';
+import { answers, make, sends, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: what the commands say');
 

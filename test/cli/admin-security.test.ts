@@ -5,8 +5,9 @@ import * as assert from 'uvu/assert';
 import { Security } from '../../lib/rpc/security.js';
 import type { Identity } from '../../lib/tls/identity.js';
 import { TestAuthority } from '../support/certificates.js';
+import { command } from '../support/command-line.js';
 import { atEnd, suite } from '../support/suite.js';
-import { answers, command, startAdminServer } from './admin-server.js';
+import { answers, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: certificates and tokens');
 

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
-import { fixture, TWO_LOCATIONS, withFile } from '../config/fixture.js';
+import { fixture, TWO_LOCATIONS, withFile } from '../support/config.js';
+import { entrepot } from '../support/entrepot.js';
 import { suite } from '../support/suite.js';
-import { entrepot } from './entrepot.js';
 
 const test = suite('cli: config check');
 

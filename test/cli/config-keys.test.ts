@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { MEANINGFUL_KEYS } from '../../lib/config/keys.js';
+import { entrepot } from '../support/entrepot.js';
 import { suite } from '../support/suite.js';
-import { entrepot } from './entrepot.js';
 
 const test = suite('cli: config keys');
 

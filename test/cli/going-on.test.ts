@@ -5,9 +5,10 @@ import type { RemoveLocationResponse } from '../../proto/generated/entrepot/admi
 import type { VerifyLocationResponse } from '../../proto/generated/entrepot/admin/v1/VerifyLocationResponse.js';
 import type { WatchEventsResponse } from '../../proto/generated/entrepot/admin/v1/WatchEventsResponse.js';
 import type { WatchReplicationResponse } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
+import { type CommandOutcome, command, objects } from '../support/command-line.js';
 import { freePort } from '../support/ports.js';
 import { suite } from '../support/suite.js';
-import { answers, type CommandOutcome, command, make, objects, sends, startAdminServer } from './admin-server.js';
+import { answers, make, sends, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: going on at another worker');
 

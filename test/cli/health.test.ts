@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import * as assert from 'uvu/assert';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, startServer } from '../../lib/rpc/server.js';
-import { TWO_LOCATIONS, withFile } from '../config/fixture.js';
+import { command } from '../support/command-line.js';
+import { TWO_LOCATIONS, withFile } from '../support/config.js';
 import { freePort } from '../support/ports.js';
 import { atEnd, suite } from '../support/suite.js';
-import { command } from './admin-server.js';
 
 const test = suite('cli: health');
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { commands } from '../../cli/commands/all.js';
+import { command } from '../support/command-line.js';
+import { entrepot } from '../support/entrepot.js';
 import { suite } from '../support/suite.js';
-import { command } from './admin-server.js';
-import { entrepot } from './entrepot.js';
 
 const test = suite('cli: main');
 

@@ -1,9 +1,9 @@
 import { Client } from 'pg';
 import * as assert from 'uvu/assert';
-import { withFile } from '../config/fixture.js';
+import { withFile } from '../support/config.js';
+import { entrepot } from '../support/entrepot.js';
 import { freshDatabase } from '../support/postgres.js';
 import { suite } from '../support/suite.js';
-import { entrepot } from './entrepot.js';
 
 const test = suite('cli: migrate');
 

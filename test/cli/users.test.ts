@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { verifyPassword } from '../../lib/users/password.js';
+import { entrepot } from '../support/entrepot.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
-import { entrepot } from './entrepot.js';
 
 const test = suite('cli: users');
 const main = fileURLToPath(new URL('../../cli/main.js', import.meta.url));

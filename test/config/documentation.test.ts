@@ -6,8 +6,8 @@ import { localArguments } from '../../lib/config/engines/local.js';
 import { s3Drivers } from '../../lib/config/engines/s3.js';
 import { MEANINGFUL_KEYS } from '../../lib/config/keys.js';
 import { loadConfig } from '../../lib/config/load.js';
+import { withFile } from '../support/config.js';
 import { suite } from '../support/suite.js';
-import { withFile } from './fixture.js';
 
 const test = suite('config: documentation');
 

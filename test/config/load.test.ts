@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert';
 import type { Role } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
+import { fixture, load, mistakes, TWO_LOCATIONS, withFile } from '../support/config.js';
 import { suite } from '../support/suite.js';
-import { fixture, load, mistakes, TWO_LOCATIONS, withFile } from './fixture.js';
 
 const test = suite('config: load');
 

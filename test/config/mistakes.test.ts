@@ -3,8 +3,8 @@ import * as assert from 'uvu/assert';
 import type { Role } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import type { Environment } from '../../lib/config/source.js';
+import { load, mistakes, TWO_LOCATIONS, withFile } from '../support/config.js';
 import { suite } from '../support/suite.js';
-import { load, mistakes, TWO_LOCATIONS, withFile } from './fixture.js';
 
 const test = suite('config: mistakes');
 

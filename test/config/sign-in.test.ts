@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
+import { load, mistakes, TWO_LOCATIONS } from '../support/config.js';
 import { suite } from '../support/suite.js';
-import { load, mistakes, TWO_LOCATIONS } from './fixture.js';
 
 const test = suite('config: sign-in');
 

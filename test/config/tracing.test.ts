@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import type { Environment } from '../../lib/config/source.js';
+import { load, mistakes, TWO_LOCATIONS, withFile } from '../support/config.js';
 import { suite } from '../support/suite.js';
-import { load, mistakes, TWO_LOCATIONS, withFile } from './fixture.js';
 
 const test = suite('config: tracing');
 

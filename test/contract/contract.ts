@@ -6,8 +6,10 @@ import * as assert from 'uvu/assert';
 import { type Digest, digestOf, endHash, newHash } from '../../lib/oci/digest.js';
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
 import type { ByteRange, Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
+import { collect, endless, failing, pattern, pieces, turns } from '../support/bytes.js';
+import { rejects } from '../support/rejects.js';
 import { type SuiteOptions, suite } from '../support/suite.js';
-import { collect, endless, failing, finished, pattern, pieces, rejects, soon, turns } from './bytes.js';
+import { finished, soon } from '../support/wait.js';
 
 /** What an engine and the gRPC client have in common. */
 export type Store = Pick<Engine, 'stat' | 'read' | 'remove' | 'list' | 'begin' | 'append' | 'commit' | 'abort'>;

@@ -3,12 +3,12 @@
 import { channelOptions, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
-import { startProxy } from '../storage-proxy/start.js';
+import { contentOf, memoryOf, openFilesOf } from '../support/folder.js';
+import { storeAt } from '../support/one-node.js';
 import { freePort } from '../support/ports.js';
+import { startProxy } from '../support/storage-proxy.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { contract } from './contract.js';
-import { contentOf, memoryOf, openFilesOf } from './folder.js';
-import { storeAt } from './one-node.js';
 
 contract('LocalStorage over gRPC', async () => {
   const folder = await temporaryFolder('proxy');

@@ -1,8 +1,8 @@
 /** The contract over LocalStorage itself. */
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
+import { contentOf, memoryOf, openFilesOf } from '../support/folder.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { contract } from './contract.js';
-import { contentOf, memoryOf, openFilesOf } from './folder.js';
 
 contract('LocalStorage', async () => {
   const root = await temporaryFolder('local');

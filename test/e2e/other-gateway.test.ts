@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
-import { digestOf, waysToPush } from '../gateway/stack.js';
 import { type OciClient, ociClient, sha256 } from '../support/oci-client.js';
+import { digestOf, waysToPush } from '../support/pushes.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';

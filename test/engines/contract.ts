@@ -5,10 +5,10 @@ import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
 import { contract, type OpenStore } from '../contract/contract.js';
-import { memoryOf } from '../contract/folder.js';
-import { storeAt } from '../contract/one-node.js';
 import { waitingReads } from '../stores/sockets.js';
 import { makeBucket, radosArguments, type S3Server } from '../stores/store.js';
+import { memoryOf } from '../support/folder.js';
+import { storeAt } from '../support/one-node.js';
 import { freePort } from '../support/ports.js';
 import { startNode } from './node.js';
 

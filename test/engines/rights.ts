@@ -3,8 +3,8 @@ import { CreateMultipartUploadCommand, PutObjectCommand } from '@aws-sdk/client-
 import * as assert from 'uvu/assert';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import type { Engine, Session } from '../../storage-proxy/engines/engine.js';
-import { collect, pattern, pieces } from '../contract/bytes.js';
 import type { TestBucket } from '../stores/store.js';
+import { collect, pattern, pieces } from '../support/bytes.js';
 
 const MIB = 1024 * 1024;
 

@@ -11,12 +11,14 @@ import { Security } from '../../lib/rpc/security.js';
 import type { Checkpoint, Engine } from '../../storage-proxy/engines/engine.js';
 import type { Tuning } from '../../storage-proxy/engines/s3/staging.js';
 import { S3Engine } from '../../storage-proxy/engines/s3.js';
-import { collect, endless, pattern, pieces, rejects, soon } from '../contract/bytes.js';
-import { storeAt } from '../contract/one-node.js';
 import { makeBucket, radosArguments, type S3Server, type TestBucket } from '../stores/store.js';
+import { collect, endless, pattern, pieces } from '../support/bytes.js';
+import { storeAt } from '../support/one-node.js';
 import { freePort } from '../support/ports.js';
+import { rejects } from '../support/rejects.js';
 import { atEnd, suite } from '../support/suite.js';
 import { throttled } from '../support/throttle.js';
+import { soon } from '../support/wait.js';
 import { startNode } from './node.js';
 
 const MIB = 1024 * 1024;

@@ -2,18 +2,19 @@
 import type { IncomingMessage } from 'node:http';
 import * as assert from 'uvu/assert';
 import { isOfThisMachine } from '../../gateway/auth/caller.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { type OciClient, type RequestOptions, sha256 } from '../support/oci-client.js';
+import { codeOf } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
-import { codeOf, type Stack, startStack } from './stack.js';
 
 const test = suite('gateway access');
-let stack: Stack;
+let stack: GatewayStack;
 const blob = Buffer.from('a blob');
 const digest = sha256(blob);
 const index = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}';
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startGatewayStack();
 });
 
 /** What a caller can do: its statuses for a pull, a push and a delete of each kind. */

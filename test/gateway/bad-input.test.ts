@@ -4,19 +4,20 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageManifestType } from '../support/oci-client.js';
+import { begin, closing, codeOf, digestOf, someBytes, waysToPush } from '../support/pushes.js';
+import { RawConnection, rawRequest } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { RawConnection, rawRequest } from './raw.js';
-import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
 
 const test = suite('gateway bad input');
-let stack: Stack;
+let stack: GatewayStack;
 const MiB = 1024 * 1024;
 const MANIFEST_LIMIT = 5 * MiB;
 
 test.before(async () => {
-  stack = await startStack({
+  stack = await startGatewayStack({
     config: { MAXIMUM_LAYER_SIZE: '1M', ENTREPOT_MAXIMUM_MANIFEST_SIZE: MANIFEST_LIMIT },
   });
 });

@@ -1,15 +1,16 @@
 /** Pulling blobs, manifests and tags, and deleting them. */
 import * as assert from 'uvu/assert';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageManifestType } from '../support/oci-client.js';
+import { codeOf, digestOf, someBytes } from '../support/pushes.js';
+import { rawRequest } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
-import { rawRequest } from './raw.js';
-import { codeOf, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway content');
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startGatewayStack();
 });
 
 const indexType = 'application/vnd.oci.image.index.v1+json';

@@ -6,8 +6,8 @@ import { MOST_TAGS } from '../../gateway/registry/manifests.js';
 import { LARGEST_PAGE } from '../../gateway/registry/pages.js';
 import { parseDigest } from '../../lib/oci/digest.js';
 import { parseRepository } from '../../lib/oci/name.js';
+import { digestOf } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
-import { digestOf } from './stack.js';
 
 const test = suite('gateway: documentation');
 const text = readFileSync(new URL('../../../docs/api.md', import.meta.url), 'utf8');

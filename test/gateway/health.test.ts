@@ -1,15 +1,15 @@
 /** Health over HTTP: what each path says, while all is well and while a location is away. */
 import * as assert from 'uvu/assert';
+import { type Gateway, type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { type Gateway, type Stack, startStack } from './stack.js';
 
 const test = suite('gateway health', { fileTimeoutMs: 60_000 });
-let stack: Stack;
+let stack: GatewayStack;
 let strict: Gateway;
 
 test.before(async () => {
-  stack = await startStack({ locations: ['usstorage', 'eustorage'] });
+  stack = await startGatewayStack({ locations: ['usstorage', 'eustorage'] });
   strict = await stack.startGateway({ ENTREPOT_HEALTH_REQUIRES_STORAGE: true });
 });
 

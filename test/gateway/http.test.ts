@@ -8,10 +8,10 @@ import { oci } from '../../gateway/http/errors.js';
 import { sendStream } from '../../gateway/http/send.js';
 import { HttpServer } from '../../gateway/http/server.js';
 import { createLogger, type Logger } from '../../lib/telemetry/log.js';
-import { soon } from '../contract/bytes.js';
 import { ociClient } from '../support/oci-client.js';
+import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
-import { RawConnection } from './raw.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('gateway http');
 const log = createLogger({ name: 'test', level: 'silent' });

@@ -14,10 +14,10 @@ import { HttpServer } from '../../gateway/http/server.js';
 import { loadConfig } from '../../lib/config/load.js';
 import { createLogger } from '../../lib/telemetry/log.js';
 import { Certificates } from '../../lib/tls/certificates.js';
-import { load, mistakes, TWO_LOCATIONS, withFile } from '../config/fixture.js';
-import { soon } from '../contract/bytes.js';
 import { TestAuthority } from '../support/certificates.js';
+import { load, mistakes, TWO_LOCATIONS, withFile } from '../support/config.js';
 import { suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('gateway https');
 const log = createLogger({ name: 'test', level: 'silent' });

@@ -14,8 +14,8 @@ import { HttpServer } from '../../gateway/http/server.js';
 import { createLogger } from '../../lib/telemetry/log.js';
 import { Certificates } from '../../lib/tls/certificates.js';
 import { TestAuthority } from '../support/certificates.js';
+import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
-import { RawConnection } from './raw.js';
 
 const test = suite('gateway: PROXY protocol');
 const log = createLogger({ name: 'test', level: 'silent' });

@@ -15,11 +15,11 @@ import { Manifests } from '../../lib/metadata/manifests.js';
 import { ReplicationSignal } from '../../lib/metadata/notify.js';
 import { settingsOf } from '../../lib/metadata/settings.js';
 import { allRights } from '../../lib/users/rights.js';
-import { load, mistakes, TWO_LOCATIONS } from '../config/fixture.js';
-import { copied, imageOf, newRepository, pushed, tag } from '../metadata/rows.js';
 import { freshMetadata, type Metadata, quiet } from '../support/clients.js';
+import { load, mistakes, TWO_LOCATIONS } from '../support/config.js';
 import { imageManifestType, type OciResponse, ociClient } from '../support/oci-client.js';
 import { startProcess } from '../support/process.js';
+import { copied, imageOf, newRepository, pushed, tag } from '../support/rows.js';
 import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('gateway: the wait for a write quorum');

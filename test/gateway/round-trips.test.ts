@@ -1,15 +1,16 @@
 /** How often the gateway asks PostgreSQL: over 100 ms, each round trip is a tenth of a second of somebody's push or pull. */
 import * as assert from 'uvu/assert';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
+import { begin, closing, digestOf, someBytes } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
-import { DatabaseProxy } from './database-proxy.js';
-import { begin, closing, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway round trips');
-let stack: Stack;
+let stack: GatewayStack;
 const database = new DatabaseProxy();
 
 test.before(async () => {
-  stack = await startStack({ through: url => database.through(url) });
+  stack = await startGatewayStack({ through: url => database.through(url) });
 });
 
 const during = (work: () => Promise<unknown>) => database.tripsOf(work);

@@ -1,13 +1,14 @@
 /** Accounts: tokens for credentials, and what they open. */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import * as assert from 'uvu/assert';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { type Gateway, type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageIndexType } from '../support/images.js';
 import { challengeOf, type OciClient, signedInClient } from '../support/oci-client.js';
+import { codeOf, digestOf, someBytes } from '../support/pushes.js';
 import { atEnd, suite } from '../support/suite.js';
 import { accounts, basic, writeUsers } from '../support/users.js';
 import { until } from '../support/wait.js';
-import { DatabaseProxy } from './database-proxy.js';
-import { codeOf, digestOf, type Gateway, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway sign-in');
 const database = new DatabaseProxy();
@@ -20,13 +21,13 @@ const people = {
 } as const;
 
 let usersFile: string;
-let stack: Stack;
+let stack: GatewayStack;
 let other: Gateway;
 const as: Record<string, OciClient> = {};
 
 test.before(async () => {
   usersFile = await writeUsers(people);
-  stack = await startStack({
+  stack = await startGatewayStack({
     through: url => database.through(url),
     config: {
       ...accounts(usersFile),

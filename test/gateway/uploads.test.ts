@@ -4,16 +4,17 @@ import * as assert from 'uvu/assert';
 import { Locations } from '../../lib/locations/locations.js';
 import { UploadExpiry } from '../../worker/expire-uploads/expire-uploads.js';
 import { openMetadata, quiet } from '../support/clients.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
+import { begin, closing, codeOf, digestOf, someBytes, waysToPush } from '../support/pushes.js';
+import { RawConnection } from '../support/raw-http.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { RawConnection } from './raw.js';
-import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack, waysToPush } from './stack.js';
 
 const test = suite('gateway uploads');
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startGatewayStack();
 });
 
 const UUID = /\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\?|$)/;

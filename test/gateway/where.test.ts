@@ -2,17 +2,18 @@
 import * as assert from 'uvu/assert';
 import { claimAll } from '../support/claims.js';
 import { openMetadata } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageManifestType } from '../support/oci-client.js';
+import { begin, closing, codeOf, digestOf, someBytes } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
-import { DatabaseProxy } from './database-proxy.js';
-import { begin, closing, codeOf, digestOf, type Stack, someBytes, startStack } from './stack.js';
 
 const test = suite('gateway: where pushes go');
 const database = new DatabaseProxy();
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack({
+  stack = await startGatewayStack({
     locations: ['usstorage', 'eustorage'],
     config: { ENTREPOT_WRITE_QUORUM: 2, ENTREPOT_WRITE_QUORUM_SECONDS: 1 },
     through: url => database.through(url),

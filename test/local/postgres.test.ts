@@ -30,7 +30,7 @@ async function start(folder: string): Promise<Cluster> {
   return cluster;
 }
 
-async function rejects(work: () => unknown, expected: RegExp): Promise<void> {
+async function failsWith(work: () => unknown, expected: RegExp): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -82,11 +82,11 @@ test('refuses the data of another major version, and names both', async () => {
   const folder = await temporaryFolder('pg');
   await (await start(folder)).stop();
   writeFileSync(join(folder, 'postgres', 'data', 'PG_VERSION'), '15\n');
-  await rejects(() => start(folder), /data are of PostgreSQL 15, and the installed one is PostgreSQL 18/);
+  await failsWith(() => start(folder), /data are of PostgreSQL 15, and the installed one is PostgreSQL 18/);
 });
 
 test('refuses a platform for which there is no package, and names those that work', async () => {
-  await rejects(() => findBinaries('sunos', 'x64'), /no PostgreSQL on npm for sunos-x64\. This works on linux-x64/);
+  await failsWith(() => findBinaries('sunos', 'x64'), /no PostgreSQL on npm for sunos-x64\. This works on linux-x64/);
 });
 
 test('ends within 5 s when its owner is killed, and goes on from there', async () => {
@@ -153,7 +153,7 @@ test('says why, when nobody can run it', async () => {
   const folder = await temporaryFolder('pg');
   process.env.ENTREPOT_POSTGRES_RUN_AS = 'magic';
   try {
-    await rejects(() => start(folder), /PostgreSQL cannot be run on .*magic is none of/);
+    await failsWith(() => start(folder), /PostgreSQL cannot be run on .*magic is none of/);
   } finally {
     delete process.env.ENTREPOT_POSTGRES_RUN_AS;
   }

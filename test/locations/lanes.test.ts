@@ -13,9 +13,9 @@ import type {
   ReadBlobResponse__Output,
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { soon } from '../contract/bytes.js';
-import { make, startPair } from '../rpc/stub.js';
+import { make, startPair } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('locations: lanes');
 

@@ -5,7 +5,6 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
-import { soon } from '../contract/bytes.js';
 import { run } from '../support/command.js';
 import { buildImage, IMAGE, IMAGE_NEEDS, type Image } from '../support/image.js';
 import { writeLayout } from '../support/images.js';
@@ -16,6 +15,7 @@ import { distFolder } from '../support/process.js';
 import { startRelay } from '../support/relay.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('the image', {
   needs: [...IMAGE_NEEDS, 'netavark', 'skopeo'],

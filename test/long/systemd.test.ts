@@ -10,16 +10,16 @@ import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { migrate } from '../../lib/metadata/migrate.js';
 import { createLogger } from '../../lib/telemetry/log.js';
-import { soon } from '../contract/bytes.js';
-import { digestOf, someBytes } from '../gateway/stack.js';
 import { attempt, run } from '../support/command.js';
 import { containersSettings } from '../support/containers.js';
 import { ociClient } from '../support/oci-client.js';
 import { freePorts } from '../support/ports.js';
 import { freshDatabase } from '../support/postgres.js';
 import { distFolder } from '../support/process.js';
+import { digestOf, someBytes } from '../support/pushes.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('systemd', { needs: ['systemd', 'podman', 'runc'], timeoutMs: 120_000, fileTimeoutMs: 300_000 });
 

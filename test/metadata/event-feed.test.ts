@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { EventFeed } from '../../lib/metadata/event-feed.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import { session } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { session } from './rows.js';
 
 const test = suite('metadata: the events, in order');
 const INSERT = `insert into replicationevent (namespace, repository, tag, digest, location, pushed_at)

@@ -5,7 +5,6 @@ import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
-import { suite } from '../support/suite.js';
 import {
   copied,
   eventsOf,
@@ -19,7 +18,8 @@ import {
   putIn,
   requeued,
   session,
-} from './rows.js';
+} from '../support/rows.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('metadata: events');
 let m: Metadata;

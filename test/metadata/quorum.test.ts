@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, twoRegions } from '../support/clients.js';
-import { suite } from '../support/suite.js';
 import {
   copied,
   eventsOf,
@@ -16,7 +15,8 @@ import {
   put,
   queued,
   tag,
-} from './rows.js';
+} from '../support/rows.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('metadata: write quorum');
 let m: Metadata;

@@ -1,33 +1,14 @@
 /** What the statements promise: one truth, also when many ask at once. */
-
 import { randomUUID } from 'node:crypto';
-import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { Adoption } from '../../lib/metadata/adoption.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { imageOf, newDigest, newRepository, pushed, repository, tag, transaction } from '../support/rows.js';
 import { suite } from '../support/suite.js';
-import {
-  imageOf,
-  newDigest,
-  newRepository,
-  pushed,
-  repository,
-  session,
-  tag,
-  traceId,
-  untilWaitedFor,
-} from './rows.js';
 
 const test = suite('metadata: registry');
-const US_TO_EU = {
-  target: 'eustorage',
-  source: 'usstorage',
-  large: false,
-  rows: 1_000,
-  bytes: Number.MAX_SAFE_INTEGER,
-};
 let m: Metadata;
 
 test.before(async () => {
@@ -58,77 +39,12 @@ test('what is remembered of a manifest for an outage of the database is small: n
   assert.is(manifest?.bytes, undefined);
 });
 
-/** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
-async function transaction(): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
-  const client = await session(m);
-  await client.query('begin');
-  return { run: client, untilWaiting: () => untilWaitedFor(m, client) };
-}
-
-test('a push that records a blob where a worker is just ending its copy does not wait for it in a circle', async () => {
-  const repo = newRepository();
-  const digest = await recorded(repo);
-  const { run, untilWaiting } = await transaction();
-  // What Replication.complete does, with time between its two steps.
-  const { rows } = await run.query(
-    `delete from replication r using imagestorage s where s.id = r.storage_id and s.content_checksum = $1
-     returning r.storage_id, r.location_id`,
-    [digest],
-  );
-  const uuid = randomUUID();
-  await m.uploads.create({
-    repository: repo,
-    uuid,
-    location: 'eustorage',
-    session: Buffer.from('s'),
-    algorithm: 'sha256',
-  });
-  const push = m.uploads.finish({
-    ...{ repository: repo, uuid, held: { byteCount: 0 }, digest, size: 7 },
-    ...{ location: 'eustorage', traceId: 'b'.repeat(32) },
-  });
-  await untilWaiting();
-  await run.query('insert into imagestorageplacement (storage_id, location_id, verified_at) values ($1, $2, now())', [
-    rows[0].storage_id,
-    rows[0].location_id,
-  ]);
-  await run.query('commit');
-  assert.is(await push, 'done');
-  assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
-});
-
-test('a copy that is distrusted while a worker is just ending it is neither forgotten nor waited for in a circle', async () => {
-  const digest = await recorded(newRepository());
-  await m.db.query(
-    `insert into imagestorageplacement (storage_id, location_id, verified_at)
-     select r.storage_id, r.location_id, now() from replication r join imagestorage s on s.id = r.storage_id
-      where s.content_checksum = $1`,
-    [digest],
-  );
-  const { run, untilWaiting } = await transaction();
-  await run.query("set local deadlock_timeout = '10ms'");
-  const { rows } = await run.query(
-    `delete from replication r using imagestorage s where s.id = r.storage_id and s.content_checksum = $1
-     returning r.storage_id, r.location_id`,
-    [digest],
-  );
-  const distrust = m.replication.distrust(digest, 'eustorage', 'damaged');
-  await untilWaiting();
-  await run.query(
-    'insert into imagestorageplacement (storage_id, location_id, verified_at) values ($1, $2, now()) on conflict do nothing',
-    [rows[0].storage_id, rows[0].location_id],
-  );
-  await run.query('commit');
-  assert.is(await distrust, true);
-  assert.is((await m.db.query('select 1 from replication where storage_id = $1', [rows[0].storage_id])).length, 1);
-});
-
 test('a manifest that is deleted while it is pushed again is there afterwards', async () => {
   const [repo, v1] = [newRepository(), tag('v1')];
   const image = imageOf([await recorded(repo)]);
   const push = () => m.manifests.put({ repository: repo, ...image, tags: [v1], traceId: 'a'.repeat(32) });
   await push();
-  const { run, untilWaiting } = await transaction();
+  const { run, untilWaiting } = await transaction(m);
   await run.query('select 1 from manifest where digest = $1 for update', [image.digest]);
   const again = push();
   await untilWaiting();
@@ -156,31 +72,6 @@ test('a tag begins no earlier than it ended before, also after the clock was set
   const [first, second] = await spans();
   assert.ok(Number(second?.start) >= Number(first?.end), `${second?.start} is before ${first?.end}`);
   assert.ok(Number(second?.end) > Number(second?.start));
-});
-
-test('recording a blob queues exactly the copies that are missing, with the trace id of the push', async () => {
-  const digest = await recorded(newRepository());
-  const rows = await m.db.query(
-    `select l.name, r.trace_id from replication r join imagestorage s on s.id = r.storage_id
-       join imagestoragelocation l on l.id = r.location_id where s.content_checksum = $1`,
-    [digest],
-  );
-  assert.equal(rows, [{ name: 'eustorage', trace_id: traceId }]);
-});
-
-test('a blob pushed to both locations has nothing left to copy', async () => {
-  const repo = newRepository();
-  const digest = newDigest();
-  const push = (location: string) =>
-    m.blobs.record({ repository: repo, digest, size: 7, location, traceId: 'a'.repeat(32) });
-  await push('usstorage');
-  await push('eustorage');
-  const rows = await m.db.query(
-    'select 1 from replication r join imagestorage s on s.id = r.storage_id where s.content_checksum = $1',
-    [digest],
-  );
-  assert.is(rows.length, 0);
-  assert.equal([...((await m.blobs.find(repo, digest)).blob?.locations ?? [])].sort(), ['eustorage', 'usstorage']);
 });
 
 test('forty pushes that make the same new repository, at once, all succeed', async () => {
@@ -368,83 +259,6 @@ test('tags: listed in ASCII order, in pages; a deleted one is gone at once, its 
   assert.ok((await m.manifests.find(repo, { digest: image.digest })).manifest);
   assert.ok(await m.manifests.remove(repo, image.digest));
   assert.equal(await m.tags.list(repo, { limit: 100 }), { tags: [], more: false });
-});
-
-test('replication: a claim fences out the one before it', async () => {
-  const digest = await recorded(newRepository());
-  const mine = async () => (await m.replication.claim([US_TO_EU])).find(job => job.digest === digest);
-  const first = await mine();
-  if (!first) throw new Error('the copy was not claimed');
-  assert.equal([first.sources, first.attempts], [['usstorage'], 1]);
-  assert.is(await mine(), undefined, 'a claimed copy is not claimed again while the claim lasts');
-  assert.ok(await m.replication.checkpoint(first, { offset: 3, session: Buffer.from('half') }));
-  await m.replication.postpone(first, 0, 'try again');
-  const second = await mine();
-  assert.equal(second?.checkpoint, { offset: 3, session: Buffer.from('half') });
-  assert.is(second?.attempts, 2);
-  assert.not(await m.replication.checkpoint(first, { offset: 1, session: Buffer.from('old') }));
-  assert.is((await m.replication.renew([first])).size, 0);
-  await m.replication.complete([first]);
-  assert.is((await m.db.query('select 1 from replication where id = $1', [first.id])).length, 1);
-  if (second) await m.replication.complete([second]);
-  const [row] = await m.db.query(
-    `select count(*)::int as n, bool_and(p.verified_at is not null) as verified from imagestorageplacement p
-       join imagestorage s on s.id = p.storage_id where s.content_checksum = $1`,
-    [digest],
-  );
-  assert.equal(row, { n: 2, verified: true });
-  assert.is((await m.db.query('select 1 from replication where id = $1', [first.id])).length, 0);
-});
-
-test('replication: a checkpoint that arrives late does not take the record back, a new upload does', async () => {
-  const digest = await recorded(newRepository());
-  const claim = async () => (await m.replication.claim([US_TO_EU])).find(job => job.digest === digest);
-  const at = (offset: number) => ({ offset, session: Buffer.from(`up to ${offset}`) });
-  const first = await claim();
-  if (!first) throw new Error('the copy was not claimed');
-  const steps = [
-    { offset: 8, anew: true, kept: 8 },
-    { offset: 24, anew: false, kept: 24 },
-    { offset: 16, anew: false, kept: 24 },
-    { offset: 24, anew: false, kept: 24 },
-    { offset: 4, anew: true, kept: 4 },
-    { offset: 12, anew: false, kept: 12 },
-  ];
-  for (const { offset, anew, kept } of steps) {
-    assert.ok(await m.replication.checkpoint(first, at(offset), anew), 'the claim is held, whatever is kept');
-    const [row] = await m.db.query(
-      'select bytes_done::int as offset, session, next_attempt_at > now() as held from replication where id = $1',
-      [first.id],
-    );
-    assert.equal(row, { ...at(kept), held: true }, `${offset} ${anew ? 'anew' : 'late'}`);
-  }
-  await m.replication.postpone(first, 0, 'try again');
-  const second = await claim();
-  assert.equal(second?.checkpoint, at(12));
-  assert.not(await m.replication.checkpoint(first, at(99), false), 'the claim is lost');
-  assert.equal(second && (await m.replication.renew([second])).size, 1);
-});
-
-test('replication: eight claimers at once never get the same copy', async () => {
-  const repo = newRepository();
-  const digests = await Promise.all(Array.from({ length: 100 }, () => recorded(repo)));
-  const claims = await Promise.all(Array.from({ length: 8 }, () => m.replication.claim([{ ...US_TO_EU, rows: 30 }])));
-  const ids = claims.flat().map(job => job.id);
-  assert.is(new Set(ids).size, ids.length);
-  const claimed = new Set(claims.flat().map(job => job.digest));
-  assert.is(digests.filter(digest => claimed.has(digest)).length, 100);
-});
-
-test('replication switched off queues nothing', async () => {
-  const off = await freshMetadata({ libraryNamespace: 'library', replicate: false, writeQuorum: 1 });
-  await off.blobs.record({
-    repository: newRepository(),
-    digest: newDigest(),
-    size: 1,
-    location: 'usstorage',
-    traceId: '',
-  });
-  assert.is((await off.db.query('select 1 from replication')).length, 0);
 });
 
 test('a store is put on record once; another one behind the same name is refused, also later', async () => {

@@ -5,7 +5,6 @@ import { LocationClosed } from '../../lib/metadata/database.js';
 import { Removal } from '../../lib/metadata/removal.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
-import { suite } from '../support/suite.js';
 import {
   copied,
   imageOf,
@@ -18,7 +17,8 @@ import {
   requeued,
   session,
   untilWaitedFor,
-} from './rows.js';
+} from '../support/rows.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('metadata: removing a location');
 let m: Metadata;

@@ -3,11 +3,11 @@ import * as assert from 'uvu/assert';
 import { AppliedCalls } from '../../lib/metadata/applied-calls.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { imageOf, newDigest, newRepository, pushed, put, session, tag } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { imageOf, newDigest, newRepository, pushed, put, session, tag } from './rows.js';
 
 const test = suite('metadata: repeated calls');
 const traceId = 'a'.repeat(32);

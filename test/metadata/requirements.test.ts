@@ -4,7 +4,6 @@ import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { RepositoryName } from '../../lib/oci/name.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
-import { suite } from '../support/suite.js';
 import {
   imageOf,
   namespaceOf,
@@ -16,7 +15,8 @@ import {
   repository,
   requeued,
   session,
-} from './rows.js';
+} from '../support/rows.js';
+import { suite } from '../support/suite.js';
 
 const test = suite('metadata: where blobs must be');
 const BOTH = ['eustorage', 'usstorage'];

@@ -5,11 +5,11 @@ import pg from 'pg';
 import { pino } from 'pino';
 import * as assert from 'uvu/assert';
 import { connectOnce, Database, DatabaseUnavailable } from '../../lib/metadata/database.js';
-import { load, TWO_LOCATIONS } from '../config/fixture.js';
-import { soon } from '../contract/bytes.js';
 import { TestAuthority } from '../support/certificates.js';
+import { load, TWO_LOCATIONS } from '../support/config.js';
 import { freshDatabase, startPostgres } from '../support/postgres.js';
 import { atEnd, suite } from '../support/suite.js';
+import { soon } from '../support/wait.js';
 
 const test = suite('metadata: TLS');
 let url: string;

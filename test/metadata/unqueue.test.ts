@@ -6,8 +6,18 @@ import { Removal } from '../../lib/metadata/removal.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import {
+  emptied,
+  imageOf,
+  newRepository,
+  pushed,
+  put,
+  queued,
+  requeued,
+  session,
+  untilWaitedFor,
+} from '../support/rows.js';
 import { suite } from '../support/suite.js';
-import { emptied, imageOf, newRepository, pushed, put, queued, requeued, session, untilWaitedFor } from './rows.js';
 
 const test = suite('metadata: copies that have just come');
 let m: Metadata;

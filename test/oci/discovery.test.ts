@@ -1,7 +1,8 @@
 /** Finding what is there: referrers, tags and the catalog (distribution specification, "Content Discovery"), and deleting it. */
 import * as assert from 'uvu/assert';
-import { codeOf, digestOf, type Gateway, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { type Gateway, type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageManifestType } from '../support/oci-client.js';
+import { codeOf, digestOf, someBytes } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('OCI: content discovery and management');
@@ -9,11 +10,11 @@ const indexType = 'application/vnd.oci.image.index.v1+json';
 const sbom = 'application/vnd.example.sbom+json';
 const signature = 'application/vnd.example.signature';
 const configType = 'application/vnd.example.config';
-let stack: Stack;
+let stack: GatewayStack;
 let other: Gateway;
 
 test.before(async () => {
-  stack = await startStack();
+  stack = await startGatewayStack();
   other = await stack.startGateway();
 });
 

@@ -3,16 +3,17 @@ import * as assert from 'uvu/assert';
 import type { Context } from '../../gateway/http/context.js';
 import { warn } from '../../gateway/http/warnings.js';
 import { parseTag } from '../../lib/oci/name.js';
-import { closing, codeOf, digestOf, type Stack, someBytes, startStack } from '../gateway/stack.js';
+import { type GatewayStack, startGatewayStack } from '../support/gateway-stack.js';
 import { imageManifestType } from '../support/oci-client.js';
+import { closing, codeOf, digestOf, someBytes } from '../support/pushes.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('OCI: manifests');
 const indexType = 'application/vnd.oci.image.index.v1+json';
-let stack: Stack;
+let stack: GatewayStack;
 
 test.before(async () => {
-  stack = await startStack({ config: { SERVER_HOSTNAME: 'registry.example.com' } });
+  stack = await startGatewayStack({ config: { SERVER_HOSTNAME: 'registry.example.com' } });
 });
 
 const index = (more: Record<string, unknown> = {}) =>

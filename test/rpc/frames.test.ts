@@ -12,7 +12,7 @@ import { CrossingStub, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { readMessages } from '../../lib/rpc/stream.js';
 import type { ReadBlobResponse__Output } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
-import { rejects } from '../contract/bytes.js';
+import { rejects } from '../support/rejects.js';
 import { atEnd, suite } from '../support/suite.js';
 
 const test = suite('frames');

@@ -14,8 +14,8 @@ import { formatAddress, startServer } from '../../lib/rpc/server.js';
 import type { FollowRequest__Output } from '../../proto/generated/entrepot/crossing/v1/FollowRequest.js';
 import type { FollowResponse } from '../../proto/generated/entrepot/crossing/v1/FollowResponse.js';
 import { TestAuthority } from '../support/certificates.js';
+import { make } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
-import { make } from './stub.js';
 
 const test = suite('rpc security');
 const log = pino({ level: 'silent' });

@@ -14,9 +14,9 @@ import type {
   ReadBlobResponse,
   ReadBlobResponse__Output,
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
-import { finished, soon } from '../contract/bytes.js';
+import { HEALTH_NAME, make, startPair } from '../support/rpc-stub.js';
 import { suite } from '../support/suite.js';
-import { HEALTH_NAME, make, startPair } from './stub.js';
+import { finished, soon } from '../support/wait.js';
 
 const test = suite('rpc server');
 

@@ -19,9 +19,10 @@ import type {
   ReadBlobResponse,
   ReadBlobResponse__Output,
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
-import { finished, rejects, soon } from '../contract/bytes.js';
+import { rejects } from '../support/rejects.js';
+import { deferred, make, type Pair, startPair } from '../support/rpc-stub.js';
 import { suite } from '../support/suite.js';
-import { deferred, make, type Pair, startPair } from './stub.js';
+import { finished, soon } from '../support/wait.js';
 
 const test = suite('rpc streams');
 const FRAME = Buffer.alloc(128 * 1024);

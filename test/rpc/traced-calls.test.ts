@@ -26,8 +26,8 @@ import type { StatBlobRequest__Output } from '../../proto/generated/entrepot/sto
 import type { StatBlobResponse } from '../../proto/generated/entrepot/storage/v1/StatBlobResponse.js';
 import { type Collector, type ReceivedSpan, startCollector } from '../support/collector.js';
 import { recordingTo } from '../support/recording.js';
+import { make, startPair } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
-import { make, startPair } from './stub.js';
 
 const test = suite('rpc: traced calls');
 const FRAME = Buffer.alloc(128 * 1024);

@@ -5,9 +5,9 @@ import { FRAME_BYTES, NEAR_WINDOW } from '../../lib/rpc/channel.js';
 import { readMessages } from '../../lib/rpc/stream.js';
 import type { ReadBlobRequest__Output } from '../../proto/generated/entrepot/storage/v1/ReadBlobRequest.js';
 import type { ReadBlobResponse } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
-import { finished } from '../contract/bytes.js';
+import { deferred, make, startPair } from '../support/rpc-stub.js';
 import { suite } from '../support/suite.js';
-import { deferred, make, startPair } from './stub.js';
+import { finished } from '../support/wait.js';
 
 const test = suite('rpc: turns');
 const STREAMS = 40;

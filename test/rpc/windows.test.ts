@@ -8,11 +8,11 @@ import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import type { AppendUploadRequest__Output } from '../../proto/generated/entrepot/storage/v1/AppendUploadRequest.js';
 import type { AppendUploadResponse } from '../../proto/generated/entrepot/storage/v1/AppendUploadResponse.js';
-import { storeAt } from '../contract/one-node.js';
+import { storeAt } from '../support/one-node.js';
 import { startRelay } from '../support/relay.js';
+import { deferred, make, startPair } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
-import { deferred, make, startPair } from './stub.js';
 
 const test = suite('rpc: windows', { timeoutMs: 60_000 });
 const MiB = 1024 * 1024;

@@ -10,9 +10,10 @@ import type { Checkpoint } from '../../storage-proxy/engines/engine.js';
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
 import { createEngine } from '../../storage-proxy/engines/registry.js';
 import { sweepOnce } from '../../storage-proxy/service/sweep.js';
-import { collect, pattern, pieces, rejects } from '../contract/bytes.js';
-import { contentOf } from '../contract/folder.js';
 import { blobFile } from '../support/blob-file.js';
+import { collect, pattern, pieces } from '../support/bytes.js';
+import { contentOf } from '../support/folder.js';
+import { rejects } from '../support/rejects.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 

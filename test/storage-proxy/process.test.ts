@@ -12,12 +12,14 @@ import { checkHealth } from '../../lib/rpc/health.js';
 import { StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
-import { finished, pattern, pieces, rejects, soon } from '../contract/bytes.js';
-import { memoryOf, openFilesOf } from '../contract/folder.js';
-import { storeAt } from '../contract/one-node.js';
+import { pattern, pieces } from '../support/bytes.js';
+import { memoryOf, openFilesOf } from '../support/folder.js';
+import { storeAt } from '../support/one-node.js';
+import { rejects } from '../support/rejects.js';
+import { type StorageProxy, startProxy } from '../support/storage-proxy.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
-import { type StorageProxy, startProxy } from './start.js';
+import { finished, soon } from '../support/wait.js';
 
 const test = suite('storage-proxy process', { timeoutMs: 60_000 });
 const MIB = 1024 * 1024;

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import * as assert from 'uvu/assert';
 import { digestOf } from '../../lib/oci/digest.js';
 import { MAX_PARTS, readSession, sizeOf, type Upload, writeSession } from '../../storage-proxy/engines/s3/session.js';
-import { rejects } from '../contract/bytes.js';
+import { rejects } from '../support/rejects.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('S3 sessions');

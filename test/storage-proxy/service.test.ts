@@ -11,13 +11,14 @@ import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage/v1/AppendUploadRequest.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { pattern, pieces, rejects } from '../contract/bytes.js';
-import { contentOf } from '../contract/folder.js';
-import { storeAt } from '../contract/one-node.js';
 import { blobFile } from '../support/blob-file.js';
+import { pattern, pieces } from '../support/bytes.js';
+import { contentOf } from '../support/folder.js';
+import { storeAt } from '../support/one-node.js';
+import { rejects } from '../support/rejects.js';
+import { type StorageProxy, startProxy } from '../support/storage-proxy.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
-import { type StorageProxy, startProxy } from './start.js';
 
 const test = suite('storage service');
 const MIB = 1024 * 1024;

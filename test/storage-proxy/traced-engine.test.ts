@@ -7,7 +7,7 @@ import { startTracing, type Tracing } from '../../lib/telemetry/tracing.js';
 import { canSign, type Engine } from '../../storage-proxy/engines/engine.js';
 import { LocalStorage } from '../../storage-proxy/engines/local.js';
 import { traced } from '../../storage-proxy/engines/traced.js';
-import { collect, pattern, pieces } from '../contract/bytes.js';
+import { collect, pattern, pieces } from '../support/bytes.js';
 import { type Collector, startCollector } from '../support/collector.js';
 import { recordingTo } from '../support/recording.js';
 import { suite } from '../support/suite.js';

@@ -5,9 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { answers, runTool, startDaemon } from '../support/daemon.js';
 import { freePorts } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
-import { answers, runTool, startDaemon } from './daemon.js';
 import type { S3Server } from './store.js';
 
 const ACCESS_KEY = 'entrepottest';

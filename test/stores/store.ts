@@ -8,7 +8,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
-import type { Daemon } from './daemon.js';
+import type { Daemon } from '../support/daemon.js';
 
 export interface S3Server {
   /** For tables and titles, for example `Ceph RGW`. */

@@ -2,10 +2,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { answers, type Daemon, runTool, startDaemon } from '../support/daemon.js';
 import { freePorts } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
-import { answers, type Daemon, runTool, startDaemon } from './daemon.js';
 import { connections } from './sockets.js';
 import type { S3Server } from './store.js';
 

@@ -1,9 +1,9 @@
 /** Versity's S3 gateway over a folder: a third dialect, if somebody has built it (see test/support/needs.ts). */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { answers, startDaemon } from '../support/daemon.js';
 import { freePort } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
-import { answers, startDaemon } from './daemon.js';
 import type { S3Server } from './store.js';
 
 export const VERSITY_NEEDS = ['versitygw'];

@@ -124,6 +124,15 @@ export class Release {
     );
   }
 
+  /** Whether the policies of `pod` let it ask any DNS server. */
+  resolves(pod: Pod): boolean {
+    return this.#of(pod).every(({ egress }) =>
+      egress.some(
+        ({ to, ports }) => to === undefined && ports.some(each => each.port === 53 && each.protocol === 'UDP'),
+      ),
+    );
+  }
+
   /** Whether the policies of `pod` let `from` in. */
   admits(pod: Pod, from: Party, port: number): boolean {
     return this.#of(pod).every(({ ingress }) =>

@@ -1,8 +1,27 @@
-/** The compiled `entrepot` command as a process, beside a running registry: in a pipe, or in a terminal. */
-import { spawn } from 'node:child_process';
+/** The compiled `entrepot` command as a process: run to its end, or beside what else the test does, in a pipe or in a terminal. */
+import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { distFolder } from './process.js';
 import { atEnd } from './suite.js';
+
+const main = join(distFolder, 'cli', 'main.js');
+
+export interface Outcome {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `entrepot ARGS` with nothing in its environment but `env`, and waits until it ends (10 s at most). */
+export function entrepot(args: readonly string[], env: Readonly<Record<string, string>> = {}): Outcome {
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, [main, ...args], {
+    env: { ...env },
+    encoding: 'utf8',
+    timeout: 10_000,
+  });
+  if (error) throw error;
+  return { status, stdout, stderr };
+}
 
 export interface EntrepotOptions {
   /** Added to this process's environment. */
@@ -30,7 +49,7 @@ export interface RunningEntrepot {
 
 /** Starts a command; what still runs is killed at the end of the suite. */
 export function startEntrepot(args: readonly string[], options: EntrepotOptions): RunningEntrepot {
-  const command = [process.execPath, join(distFolder, 'cli', 'main.js'), ...args];
+  const command = [process.execPath, main, ...args];
   // Its first argument is a line for a shell; -e hands on the exit status.
   const inTerminal = ['script', '-qec', command.map(word => `'${word}'`).join(' '), '/dev/null'];
   const [program = '', ...parameters] = options.terminal ? inTerminal : command;

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
 import { regions } from '../../deploy/local/topology.js';
 import { ociClient } from './oci-client.js';
 import { freePort } from './ports.js';
@@ -138,4 +139,21 @@ export async function pull(base: string, repository: string, digest: string, opt
     }
   }
   return { status: response.statusCode ?? 0, digest: `sha256:${hash.digest('hex')}`, size };
+}
+
+/** Pulls a blob so many times at once, through these gateways by turns. */
+export function pullMany(
+  gateways: readonly string[],
+  repository: string,
+  digest: string,
+  count: number,
+  options: (index: number) => PullOptions = () => ({}),
+): Promise<Pull[]> {
+  const one = (index: number) => pull(gateways[index % gateways.length] ?? '', repository, digest, options(index));
+  return Promise.all(Array.from({ length: count }, (_, index) => one(index)));
+}
+
+/** Asserts that each of the pulls got the whole blob. */
+export async function assertWhole(pulls: Promise<Pull[]>, digest: string, size: number): Promise<void> {
+  for (const got of await pulls) assert.equal(got, { status: 200, digest, size });
 }

@@ -9,10 +9,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { digestOf } from '../../lib/oci/digest.js';
-import { emptied, imageOf, putIn, repository } from '../metadata/rows.js';
 import { type Chance, chanceOf, oneOf } from './chance.js';
 import type { Metadata } from './clients.js';
 import { type Call, contradictions, JOURNAL, NOTE_POLICY, wholeOf } from './full-comparison.js';
+import { emptied, imageOf, putIn, repository } from './rows.js';
 import { atEnd } from './suite.js';
 
 const LOCATIONS = ['usstorage', 'eustorage', 'apstorage'] as const;

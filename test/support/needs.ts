@@ -29,7 +29,7 @@ const builtFolder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
 const moreFolders =
   process.env.ENTREPOT_TEST_ONLY_PATH === '1' ? [] : [builtFolder, '/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-export const needs: readonly Need[] = [
+const needs: readonly Need[] = [
   listed('redis-server', 'test', ['redis-server'], 'redis-server', true, 'the cache of manifests'),
   listed('skopeo', 'test', ['skopeo'], 'skopeo', true, 'pushes and pulls by a real client'),
   listed('docker', 'ci', ['docker', 'dockerd'], 'docker.io', true, 'pushes and pulls by Docker Engine'),
@@ -110,7 +110,7 @@ function built(name: string, tier: Tier, purpose: string): Need {
 }
 
 /** Whether an outside need is there. A name that is not in the list is a mistake and throws. */
-export function need(name: string): boolean {
+function need(name: string): boolean {
   const found = needs.find(candidate => candidate.name === name);
   if (found === undefined) throw new Error(`"${name}" is not in the list of test/support/needs.ts`);
   return isPresent(found);

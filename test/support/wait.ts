@@ -1,4 +1,4 @@
-/** Waiting for something that shows itself only when one looks. */
+/** Waiting: for what shows itself only when one looks, and for what settles. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -10,6 +10,33 @@ export async function until(condition: () => boolean | Promise<boolean>, withinM
     await sleep(50);
   }
   return condition();
+}
+
+/** Repeats an assertion until it holds; after `withinMs` its failure is thrown. */
+export async function soon(what: string, assertion: () => Promise<void>, withinMs = 10_000): Promise<void> {
+  const deadline = Date.now() + withinMs;
+  while (true) {
+    try {
+      return await assertion();
+    } catch (error) {
+      if (Date.now() > deadline) throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+    }
+    await sleep(10);
+  }
+}
+
+/** Asserts that something settles soon. */
+export async function finished<T>(work: Promise<T>, withinMs = 10_000): Promise<T> {
+  const stop = new AbortController();
+  const late = sleep(withinMs, undefined, { signal: stop.signal }).then(() => {
+    throw new Error(`it did not settle within ${withinMs} ms`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    stop.abort();
+    late.catch(() => {});
+  }
 }
 
 /** Whether a process lives; one that has ended and only waits to be noticed (a zombie) does not. */

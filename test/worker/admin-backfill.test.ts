@@ -4,6 +4,8 @@ import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { BackfillReplicationRequest } from '../../proto/generated/entrepot/admin/v1/BackfillReplicationRequest.js';
 import type { BackfillReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/BackfillReplicationResponse.js';
+import { failure, read, startAdmin } from '../support/admin.js';
+import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
 import {
   copied,
   emptied,
@@ -14,9 +16,7 @@ import {
   put,
   queued,
   requeued,
-} from '../metadata/rows.js';
-import { failure, read, startAdmin } from '../support/admin.js';
-import { freshMetadata, type Metadata, openMetadata, twoRegions } from '../support/clients.js';
+} from '../support/rows.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('worker: backfill');

@@ -7,6 +7,9 @@ import type { GetImageReplicationResponse__Output } from '../../proto/generated/
 import type { ListNamespaceLocationsResponse__Output } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { WatchEventsRequest } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
 import type { WatchEventsResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchEventsResponse.js';
+import { call, failure, read, startAdmin } from '../support/admin.js';
+import { claimAll } from '../support/claims.js';
+import { freshMetadata, type Metadata } from '../support/clients.js';
 import {
   copied,
   emptied,
@@ -20,10 +23,7 @@ import {
   put,
   queued,
   requeued,
-} from '../metadata/rows.js';
-import { call, failure, read, startAdmin } from '../support/admin.js';
-import { claimAll } from '../support/claims.js';
-import { freshMetadata, type Metadata } from '../support/clients.js';
+} from '../support/rows.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 

@@ -9,9 +9,9 @@ import { Workers } from '../../lib/metadata/workers.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { ListLocationsResponse__Output } from '../../proto/generated/entrepot/admin/v1/ListLocationsResponse.js';
-import { copied, newRepository, pushed, requeued } from '../metadata/rows.js';
 import { call, startAdmin } from '../support/admin.js';
 import { freshMetadata, type Metadata, quiet } from '../support/clients.js';
+import { copied, newRepository, pushed, requeued } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 

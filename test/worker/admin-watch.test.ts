@@ -7,9 +7,9 @@ import { readMessages } from '../../lib/rpc/stream.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { WatchReplicationRequest } from '../../proto/generated/entrepot/admin/v1/WatchReplicationRequest.js';
 import type { WatchReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchReplicationResponse.js';
-import { copied, emptied, namespaceOf, newDigest, newRepository, pushed, requeued, session } from '../metadata/rows.js';
 import { read, startAdmin } from '../support/admin.js';
 import { freshMetadata, type Metadata, openMetadata, quiet, twoRegions } from '../support/clients.js';
+import { copied, emptied, namespaceOf, newDigest, newRepository, pushed, requeued, session } from '../support/rows.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 

@@ -7,11 +7,11 @@ import { EventPublisher, type EventSink } from '../../worker/events/publisher.js
 import { RedisSink } from '../../worker/events/redis-sink.js';
 import { EventSweep } from '../../worker/events/sweep.js';
 import { Requeuing } from '../../worker/requeue/requeuing.js';
-import { imageOf, newRepository, pushed, put, putIn, queued, session } from '../metadata/rows.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, quiet } from '../support/clients.js';
 import { freePort } from '../support/ports.js';
 import { startRedis } from '../support/redis.js';
+import { imageOf, newRepository, pushed, put, putIn, queued, session } from '../support/rows.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 

@@ -7,11 +7,12 @@ import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { BacklogMetrics } from '../../worker/replicate/backlog.js';
 import { Leases } from '../../worker/replicate/leases.js';
 import { Outcomes } from '../../worker/replicate/outcomes.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
-import { copied, emptied, newDigest, newRepository, pushed, repository, traceId } from '../metadata/rows.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, type Metadata, openMetadata, quiet } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
+import { copied, emptied, newDigest, newRepository, pushed, repository, traceId } from '../support/rows.js';
 import { suite } from '../support/suite.js';
+import { until } from '../support/wait.js';
 
 const test = suite('worker: what is missing');
 const MiB = 1024 * 1024;
@@ -26,7 +27,7 @@ test.before.each(() => emptied(m));
 /** A metric's values as they would be served now, by location. */
 async function asked(name: string): Promise<Record<string, number>> {
   const metrics = new WorkerMetrics('worker', 'test');
-  await new BacklogMetrics(m.replication, metrics).refresh();
+  await new BacklogMetrics(m.db, metrics).refresh();
   return valuesOf(metrics, name);
 }
 async function valuesOf(metrics: WorkerMetrics, name: string): Promise<Record<string, number>> {
@@ -102,10 +103,10 @@ test('while the database cannot be asked there is no age, rather than an old one
   const far = openMetadata(await proxy.through(m.url));
   const metrics = new WorkerMetrics('worker', 'test');
   await pushed(m, newRepository());
-  await new BacklogMetrics(far.replication, metrics).refresh();
+  await new BacklogMetrics(far.db, metrics).refresh();
   assert.equal(Object.keys(await valuesOf(metrics, OLDEST)).sort(), ['eustorage', 'usstorage']);
   proxy.cut();
-  const failure = await new BacklogMetrics(far.replication, metrics).refresh().catch((error: Error) => error);
+  const failure = await new BacklogMetrics(far.db, metrics).refresh().catch((error: Error) => error);
   assert.instance(failure, Error);
   assert.equal(await valuesOf(metrics, OLDEST), {});
 });
@@ -153,6 +154,48 @@ test('the lag runs from when a copy became necessary to its record, by pair of l
   assertAbout(value('sum', 'large'), 2_000);
   assert.equal([value('bucket', 'medium', 'le="120",'), value('bucket', 'medium', 'le="600",')], [0, 1]);
   assert.equal([value('bucket', 'large', 'le="1800",'), value('bucket', 'large', 'le="3600",')], [0, 1]);
+});
+
+test('while a copy is made, what has become safe of it counts, and what was safe before does not count again', async () => {
+  const digest = await pushed(m, newRepository());
+  const claim = async () => (await claimAll(m.replication, 'eustorage')).find(job => job.digest === digest);
+  const kept = async (job: Job, offset: number, anew: boolean) =>
+    assert.ok(await m.replication.checkpoint(job, { offset, session: Buffer.from('session') }, anew));
+  const first = await claim();
+  assert.ok(first);
+  await kept(first, 100, true);
+  await m.replication.postpone(first, 0, 'another worker takes it');
+  const second = await claim();
+  assert.ok(second);
+
+  const heard: [target: string, bytes: number][] = [];
+  const onProgress = (target: string, bytes: number) => void heard.push([target, bytes]);
+  const leases = new Leases(m.replication, quiet, { onProgress, renewMs: 20 });
+  const isHeard = async (...wanted: readonly number[]) => {
+    await until(() => heard.length >= wanted.length, 20_000);
+    assert.equal(
+      heard,
+      wanted.map(bytes => ['eustorage', bytes]),
+    );
+  };
+  try {
+    leases.hold(second);
+    await isHeard(0);
+    await kept(second, 140, false);
+    await isHeard(0, 40);
+    // Its upload is lost, and it begins anew: what comes then is on its way for the second time, and gets on all the same.
+    await kept(second, 0, true);
+    const heldUntil = async () => {
+      const [row] = await m.db.query('select next_attempt_at::text as at from replication where id = $1', [second.id]);
+      return row?.at;
+    };
+    const before = await heldUntil();
+    assert.ok(await until(async () => (await heldUntil()) !== before, 20_000), 'the claim is not renewed');
+    await kept(second, 60, false);
+    await isHeard(0, 40, 60);
+  } finally {
+    leases.close();
+  }
 });
 
 test('a copy that is no longer this worker’s to record counts nothing', async () => {

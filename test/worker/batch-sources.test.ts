@@ -7,10 +7,9 @@ import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { fail, hasReason } from '../../lib/rpc/errors.js';
 import { copyBatch } from '../../worker/replicate/batch.js';
 import type { HeldJob } from '../../worker/replicate/leases.js';
-import { finished } from '../contract/bytes.js';
 import { quiet } from '../support/clients.js';
 import { suite } from '../support/suite.js';
-import { until } from '../support/wait.js';
+import { finished, until } from '../support/wait.js';
 
 const test = suite('worker: sources of batches');
 const BLOB = Buffer.from('a small blob');

@@ -2,8 +2,8 @@
 import { setImmediate } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { CheckpointKeeper } from '../../worker/replicate/checkpoint-keeper.js';
-import { finished } from '../contract/bytes.js';
 import { suite } from '../support/suite.js';
+import { finished } from '../support/wait.js';
 
 const test = suite('worker: keeping checkpoints');
 

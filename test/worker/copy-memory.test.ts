@@ -10,9 +10,10 @@ import { Crossing } from '../../worker/crossing/crossing.js';
 import { RingMemory } from '../../worker/crossing/ring.js';
 import { copyLarge } from '../../worker/replicate/large.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
-import { finished, pattern } from '../contract/bytes.js';
 import { ScriptedSource } from '../locations/scripted-source.js';
+import { pattern } from '../support/bytes.js';
 import { suite } from '../support/suite.js';
+import { finished } from '../support/wait.js';
 import { CHECKPOINT_BYTES, ScriptedReplication, ScriptedTarget, TargetLocation } from './scripted-target.js';
 
 const test = suite('worker: the memory of a copy');

@@ -7,9 +7,9 @@ import { Copies } from '../../worker/replicate/copies.js';
 import { type HeldJob, Leases } from '../../worker/replicate/leases.js';
 import { Outcomes } from '../../worker/replicate/outcomes.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
-import { newRepository } from '../metadata/rows.js';
 import { claimAll } from '../support/claims.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { newRepository } from '../support/rows.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { atEnd } from '../support/suite.js';
 

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { Crossing, type News, TICK_MS } from '../../worker/crossing/crossing.js';
 import { Ring, RingMemory } from '../../worker/crossing/ring.js';
+import { collect } from '../support/bytes.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 
@@ -24,11 +25,6 @@ async function* pieces(blob: Buffer, at = 0, pauseMs = 0): AsyncGenerator<Buffer
     yield blob.subarray(at, at + 100_000);
   }
 }
-async function drain(bytes: AsyncIterable<Buffer>): Promise<Buffer> {
-  const got: Buffer[] = [];
-  for await (const piece of bytes) got.push(piece);
-  return Buffer.concat(got);
-}
 /** All that a follower gets, and why there was no more. */
 async function follow(crossing: Crossing, offset: number, limit: number, patienceMs = 10_000) {
   const got: Buffer[] = [];
@@ -43,7 +39,7 @@ test('followers get the bytes while they come, from where they want', async () =
   const blob = randomBytes(2 * MiB);
   const crossing = crossingOf(blob.length);
   const [whole, part] = [follow(crossing, 0, blob.length), follow(crossing, MiB + 7, 500_000)];
-  assert.equal(await drain(crossing.through(0, async at => pieces(blob, at, 5))), blob);
+  assert.equal(await collect(crossing.through(0, async at => pieces(blob, at, 5))), blob);
   assert.equal(await whole, { bytes: blob, end: 'data' });
   assert.equal((await part).bytes, blob.subarray(MiB + 7, MiB + 7 + 500_000));
 });
@@ -51,7 +47,7 @@ test('followers get the bytes while they come, from where they want', async () =
 test('who falls behind waits until the blob is stored, and says meanwhile that it waits', async () => {
   const blob = randomBytes(24 * MiB);
   const crossing = crossingOf(blob.length);
-  await drain(crossing.through(0, async at => pieces(blob, at)));
+  await collect(crossing.through(0, async at => pieces(blob, at)));
   const heard: string[] = [];
   const late = (async () => {
     for await (const { kind } of crossing.follow({ offset: 0, limit: blob.length, patienceMs: 10_000 }, never))
@@ -75,7 +71,7 @@ test('who would have to wait for longer than it likes is told at once', async ()
       yield piece;
     }
   }
-  const copying = drain(crossing.through(0, async at => slowly(at)));
+  const copying = collect(crossing.through(0, async at => slowly(at)));
   await sleep(500);
   const began = performance.now();
   assert.equal(await follow(crossing, 39 * MiB, MiB, 10_000), { bytes: Buffer.alloc(0), end: 'behind' });
@@ -99,7 +95,7 @@ test('when nothing comes, one follower leaves, and the others only when their pa
   assert.equal(gone, [0]);
   assert.ok(await until(() => gone.length > 1, 20_000));
   assert.equal(gone, [0, 3]);
-  await drain(crossing.through(0, async at => pieces(blob, at)));
+  await collect(crossing.through(0, async at => pieces(blob, at)));
   for (const who of [1, 2]) assert.equal(await followers[who], { bytes: blob, end: 'data' });
 });
 
@@ -110,7 +106,7 @@ test('once bytes came again, one may leave again', async () => {
   const copying = crossing.through(0, async at => pieces(blob, at));
   await copying.next();
   assert.is((await follow(crossing, 0, blob.length, 60_000)).end, 'behind');
-  await drain(copying);
+  await collect(copying);
 });
 
 test('what was read before the copy began is not read again, and is there for all', async () => {
@@ -128,7 +124,7 @@ test('what was read before the copy began is not read again, and is there for al
     offsets.push(at);
     return pieces(blob, at);
   };
-  assert.equal(await drain(crossing.through(0, source)), blob);
+  assert.equal(await collect(crossing.through(0, source)), blob);
   assert.equal(offsets, [opened]);
   assert.equal((await follower).bytes, blob);
 });
@@ -143,7 +139,7 @@ test('an opening that breaks off is gone on with by the copy', async () => {
       throw new Error('the source is gone');
     })();
   });
-  assert.equal(await drain(crossing.through(0, async at => pieces(blob, at))), blob);
+  assert.equal(await collect(crossing.through(0, async at => pieces(blob, at))), blob);
 });
 
 test('a ring keeps the last 16 MiB, and less of each when there are many', () => {
@@ -195,7 +191,7 @@ test('of a copy that nobody follows, the beginning is kept for who may come, and
   assert.equal([alone.keptBytes, memory.used], [0, 0]);
   // Whoever comes now gets what comes next.
   const late = follow(alone, 18 * MiB, MiB);
-  await drain(rest);
+  await collect(rest);
   assert.ok((await late).bytes.equals(blob.subarray(18 * MiB, 19 * MiB)));
 });
 
@@ -218,7 +214,7 @@ test('what a follower was given stays as it is, though the memory is used again'
     }
     return Buffer.concat(got);
   });
-  await drain(crossing.through(0, async () => reusing()));
+  await collect(crossing.through(0, async () => reusing()));
   crossing.settle({ kind: 'stored' });
   for (const got of await Promise.all(followers)) {
     assert.ok(got.length > 0);

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { fail } from '../../lib/rpc/errors.js';
-import { finished, soon } from '../contract/bytes.js';
 import type { Metadata } from '../support/clients.js';
 import { suite } from '../support/suite.js';
+import { finished, soon } from '../support/wait.js';
 import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
 
 const test = suite('worker: the end of a large copy');

@@ -9,11 +9,12 @@ import { Crossing } from '../../worker/crossing/crossing.js';
 import { RingMemory } from '../../worker/crossing/ring.js';
 import { copyLarge } from '../../worker/replicate/large.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
-import { finished, pattern, soon } from '../contract/bytes.js';
 import { ScriptedSource } from '../locations/scripted-source.js';
+import { pattern } from '../support/bytes.js';
 import type { Metadata } from '../support/clients.js';
 import type { Stack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
+import { finished, soon } from '../support/wait.js';
 import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
 import { ScriptedReplication, ScriptedTarget, TargetLocation } from './scripted-target.js';
 

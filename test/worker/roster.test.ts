@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert';
 import { Workers } from '../../lib/metadata/workers.js';
 import { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 import { Roster } from '../../worker/replicate/roster.js';
-import { DatabaseProxy } from '../gateway/database-proxy.js';
 import { freshMetadata, type Metadata, openMetadata } from '../support/clients.js';
+import { DatabaseProxy } from '../support/database-proxy.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/wait.js';
 

@@ -9,8 +9,8 @@ import { SMALL_BLOB_BYTES } from '../../worker/replicate/batch.js';
 import type { HeldJob } from '../../worker/replicate/leases.js';
 import { Slots } from '../../worker/replicate/slots.js';
 import { divide, inOrder } from '../../worker/replicate/sources.js';
-import { load, TWO_LOCATIONS } from '../config/fixture.js';
 import { quiet } from '../support/clients.js';
+import { load, TWO_LOCATIONS } from '../support/config.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('worker: sources');

@@ -11,10 +11,10 @@ import { Copies } from '../../worker/replicate/copies.js';
 import { Leases } from '../../worker/replicate/leases.js';
 import { Outcomes } from '../../worker/replicate/outcomes.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
-import { newRepository } from '../metadata/rows.js';
-import { startProxy } from '../storage-proxy/start.js';
 import { claimAll } from '../support/claims.js';
 import { freshMetadata, quiet } from '../support/clients.js';
+import { newRepository } from '../support/rows.js';
+import { startProxy } from '../support/storage-proxy.js';
 import { atEnd, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
 

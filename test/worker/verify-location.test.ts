@@ -14,10 +14,10 @@ import type { ReleaseAdoptedResponse__Output } from '../../proto/generated/entre
 import type { VerifyLocationResponse__Output } from '../../proto/generated/entrepot/admin/v1/VerifyLocationResponse.js';
 import type { Found, VerifyEvent } from '../../worker/verify-location/events.js';
 import { isSampled, type VerifyRequest, verifyLocation } from '../../worker/verify-location/verify-location.js';
-import { queued, repository } from '../metadata/rows.js';
 import { call, read, startAdmin } from '../support/admin.js';
 import { blobFile } from '../support/blob-file.js';
 import { type Metadata, openLocations, openMetadata, quiet } from '../support/clients.js';
+import { queued, repository } from '../support/rows.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 

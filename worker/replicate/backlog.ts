@@ -1,17 +1,18 @@
 /** What is still to be copied, as metrics: asked of the database when somebody fetches them, and not too often. */
-import type { Replication } from '../../lib/metadata/replication.js';
+import { readBacklog } from '../../lib/metadata/backlog.js';
+import type { Database } from '../../lib/metadata/database.js';
 import type { WorkerMetrics } from '../../lib/telemetry/worker-metrics.js';
 
 const AT_MOST_EVERY_MS = 5_000;
 
 export class BacklogMetrics {
-  readonly #replication: Replication;
+  readonly #db: Database;
   readonly #metrics: WorkerMetrics;
   #asked: Promise<void> | undefined;
   #askedAt = 0;
 
-  constructor(replication: Replication, metrics: WorkerMetrics) {
-    this.#replication = replication;
+  constructor(db: Database, metrics: WorkerMetrics) {
+    this.#db = db;
     this.#metrics = metrics;
   }
 
@@ -28,7 +29,7 @@ export class BacklogMetrics {
   async #ask(): Promise<void> {
     const { missingBlobs, missingBytes, oldestMissing, pendingRequeues } = this.#metrics;
     try {
-      const { locations, requeues } = await this.#replication.backlog();
+      const { locations, requeues } = await readBacklog(this.#db);
       // One that was removed is not to be reported any more.
       for (const gauge of [missingBlobs, missingBytes, oldestMissing]) gauge.reset();
       for (const { location, blobs, bytes, oldestSeconds } of locations) {

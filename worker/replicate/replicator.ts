@@ -58,7 +58,9 @@ export class Replicator {
     const ending = this.#stop.signal;
     // Every copy that runs listens to it; that many listeners are no leak.
     setMaxListeners(0, ending);
-    this.#leases = new Leases(options.replication, options.log);
+    this.#leases = new Leases(options.replication, options.log, {
+      onProgress: (target, bytes) => options.metrics.checkpointedBytes.inc({ target }, bytes),
+    });
     const outcomes = new Outcomes({ ...options, leases: this.#leases, ending });
     const unlimited = new Throttle();
     const throttleOf = (name: string) => this.#target(name)?.throttle ?? unlimited;

@@ -69,11 +69,11 @@ export async function assemble(
   const isOne = pieces.length === 1 && tail.length === 0 && only.whole;
   if (options.serverSideCopy && isOne && only.length <= copyWholeBytes)
     return bucket.copy(keys.piece(id, only.name), key, only.length, signal);
-  const uploadId = await bucket.createUpload(key, signal);
+  const uploadId = await bucket.multipart.create(key, signal);
   try {
     await completeWith(staging, sources, { key, open: { uploadId, parts: [] } }, options, signal);
   } catch (error) {
-    await bucket.abortUpload(key, uploadId).catch(() => {});
+    await bucket.multipart.abort(key, uploadId).catch(() => {});
     throw error;
   }
 }
@@ -103,14 +103,16 @@ export async function completeWith(
   const parts = await each(ranges, COPIES_AT_A_TIME, async (range, index): Promise<Part> => {
     throwIfAborted(signal);
     const number = nextNumber + index;
-    if (options.serverSideCopy) return bucket.copyPart(key, open.uploadId, number, range, signal);
+    if (options.serverSideCopy) return bucket.multipart.copyPart(key, open.uploadId, number, range, signal);
     const bytes: Buffer[] = [];
     for await (const piece of readObject(bucket, range, signal)) bytes.push(piece);
-    return bucket.uploadPart(key, open.uploadId, number, Buffer.concat(bytes), signal);
+    return bucket.multipart.uploadPart(key, open.uploadId, number, Buffer.concat(bytes), signal);
   });
   const last =
-    tail.length > 0 ? [await bucket.uploadPart(key, open.uploadId, nextNumber + ranges.length, tail, signal)] : [];
-  await bucket.completeUpload(key, open.uploadId, [...open.parts, ...parts, ...last], signal);
+    tail.length > 0
+      ? [await bucket.multipart.uploadPart(key, open.uploadId, nextNumber + ranges.length, tail, signal)]
+      : [];
+  await bucket.multipart.complete(key, open.uploadId, [...open.parts, ...parts, ...last], signal);
 }
 
 /** How large parts must be so that there are numbers for all of them. */

@@ -44,7 +44,7 @@ export function makeClient(settings: S3Settings): S3Client {
     retryMode: 'standard',
     requestHandler: {
       connectionTimeout: CONNECT_MS,
-      // Time limits are given with each request (bucket.ts). None on idle sockets: one is idle, too, while our client is slow.
+      // Time limits are given with each request (requests.ts). None on idle sockets: one is idle, too, while our client is slow.
       socketTimeout: 0,
       throwOnRequestTimeout: true,
       socketAcquisitionWarningTimeout: 3_600_000,

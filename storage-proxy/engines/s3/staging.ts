@@ -102,8 +102,10 @@ export class Staging {
     const all = hasTail ? length + tail.length : length;
     if (own) {
       try {
-        const last = hasTail ? [await this.bucket.uploadPart(key, uploadId, parts.length + 1, tail, signal)] : [];
-        await this.bucket.completeUpload(key, uploadId, [...parts, ...last], signal);
+        const last = hasTail
+          ? [await this.bucket.multipart.uploadPart(key, uploadId, parts.length + 1, tail, signal)]
+          : [];
+        await this.bucket.multipart.complete(key, uploadId, [...parts, ...last], signal);
         return { piece: { name, length: all, whole: true }, tailIncluded: hasTail, certain: true };
       } catch (error) {
         if (!isGone(error)) throw error;
@@ -121,9 +123,9 @@ export class Staging {
   async #completeAll(key: string, { uploadId, parts }: OpenParts, signal: AbortSignal | undefined): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const all = await this.bucket.listParts(key, uploadId, signal);
+        const all = await this.bucket.multipart.listParts(key, uploadId, signal);
         if (parts.some(({ etag }, i) => all[i]?.etag !== etag)) return false;
-        await this.bucket.completeUpload(key, uploadId, all, signal);
+        await this.bucket.multipart.complete(key, uploadId, all, signal);
         return true;
       } catch (error) {
         if (!isGone(error)) throw error;
@@ -137,10 +139,10 @@ export class Staging {
   async remove(id: string, signal?: AbortSignal, mayBeDirect = true): Promise<void> {
     const direct = mayBeDirect ? await this.readMarker(id, signal) : undefined;
     await this.bucket.delete(this.keys.marker(id), signal);
-    if (direct) await this.bucket.abortUpload(this.keys.blob(direct.digest), direct.uploadId, signal);
+    if (direct) await this.bucket.multipart.abort(this.keys.blob(direct.digest), direct.uploadId, signal);
     const prefix = this.keys.upload(id);
-    for await (const { key, uploadId } of this.bucket.listUploads(prefix, signal)) {
-      await this.bucket.abortUpload(key, uploadId, signal);
+    for await (const { key, uploadId } of this.bucket.multipart.list(prefix, signal)) {
+      await this.bucket.multipart.abort(key, uploadId, signal);
     }
     const keys: string[] = [];
     for await (const { key } of this.bucket.list(prefix, undefined, signal)) keys.push(key);

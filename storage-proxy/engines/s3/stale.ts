@@ -1,6 +1,6 @@
 /** Finds uploads that nobody went on with, and what killed processes left behind. */
 import type { StaleUpload } from '../engine.js';
-import type { OpenUpload } from './bucket.js';
+import type { OpenUpload } from './multipart.js';
 import { writeStray } from './session.js';
 import type { Staging } from './staging.js';
 
@@ -16,7 +16,7 @@ export async function* staleUploads(
   const { bucket, keys } = staging;
   const open = new Map<string, OpenUpload[]>();
   const direct: OpenUpload[] = [];
-  for await (const found of bucket.listUploads(keys.prefix, signal)) {
+  for await (const found of bucket.multipart.list(keys.prefix, signal)) {
     const id = keys.uploadAt(found.key);
     if (id) open.set(id, [...(open.get(id) ?? []), found]);
     else if (keys.digestAt(found.key) && found.modifiedMs < before) direct.push(found);
@@ -24,7 +24,7 @@ export async function* staleUploads(
 
   /** The newest part of a multipart upload, or its beginning. */
   const newest = async ({ key, uploadId, modifiedMs }: OpenUpload) =>
-    modifiedMs >= before ? modifiedMs : Math.max(modifiedMs, await bucket.lastPart(key, uploadId, signal));
+    modifiedMs >= before ? modifiedMs : Math.max(modifiedMs, await bucket.multipart.lastPart(key, uploadId, signal));
 
   const judge = async (id: string, objectsMs: number): Promise<StaleUpload | undefined> => {
     let modifiedMs = objectsMs;

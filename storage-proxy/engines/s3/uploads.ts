@@ -9,9 +9,11 @@ import type { Checkpoint, Session, UploadPlan } from '../engine.js';
 import { assemble, completeWith, hashRanges, rangesOf, type Sources } from './assembly.js';
 import { Buffers } from './buffers.js';
 import { NotImplemented, ObjectMissing } from './errors.js';
+import type { Moment } from './growing.js';
+import { mayContinue, type Own } from './own.js';
 import { readAnySession, readSession, sizeOf, type Upload, writeSession } from './session.js';
 import type { Staging } from './staging.js';
-import { type Moment, mayContinue, type Own, Writer } from './writer.js';
+import { Writer } from './writer.js';
 
 const MIB = 1024 * 1024;
 
@@ -122,7 +124,7 @@ export class Uploads {
   async abort(session: Session, signal?: AbortSignal): Promise<void> {
     const found = readAnySession(session);
     if ('kind' in found && found.kind === 'parts')
-      return this.#staging.bucket.abortUpload(this.#staging.keys.blob(found.digest), found.uploadId, signal);
+      return this.#staging.bucket.multipart.abort(this.#staging.keys.blob(found.digest), found.uploadId, signal);
     this.#tails.delete(found.id);
     await this.#staging.remove(found.id, signal);
   }

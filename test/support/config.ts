@@ -7,7 +7,7 @@ import type { Config, Role } from '../../lib/config/config.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import type { Environment } from '../../lib/config/source.js';
 
-/** The path of a file in test/config/fixtures. (The compiled test runs in dist/test/config.) */
+/** The path of a file in test/config/fixtures. (The compiled test is in dist/test/support.) */
 export function fixture(name: string): string {
   return fileURLToPath(new URL(`../../../test/config/fixtures/${name}`, import.meta.url));
 }

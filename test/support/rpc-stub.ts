@@ -9,7 +9,7 @@ import { STORAGE_PROTO, StorageStub } from '../../lib/rpc/proto.js';
 import { Security } from '../../lib/rpc/security.js';
 import { formatAddress, type RunningServer, startServer } from '../../lib/rpc/server.js';
 import type { StorageClient, StorageHandlers } from '../../proto/generated/entrepot/storage/v1/Storage.js';
-import { atEnd } from '../support/suite.js';
+import { atEnd } from './suite.js';
 
 export const make = handlers(pino({ level: 'silent' }));
 

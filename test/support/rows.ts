@@ -4,10 +4,10 @@ import pg from 'pg';
 import { type Digest, digestOf } from '../../lib/oci/digest.js';
 import { type ManifestFacts, readManifest } from '../../lib/oci/manifest.js';
 import { parseRepository, parseTag, type RepositoryName, type Tag } from '../../lib/oci/name.js';
-import { claimAll } from '../support/claims.js';
-import type { Metadata } from '../support/clients.js';
-import { atEnd } from '../support/suite.js';
-import { until } from '../support/wait.js';
+import { claimAll } from './claims.js';
+import type { Metadata } from './clients.js';
+import { atEnd } from './suite.js';
+import { until } from './wait.js';
 
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -128,6 +128,13 @@ export async function untilWaitedFor(m: Metadata, client: pg.Client): Promise<vo
     return Number(row?.n) > 0;
   };
   if (!(await until(isWaitedFor, 10_000))) throw new Error('nothing waits for the transaction');
+}
+
+/** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
+export async function transaction(m: Metadata): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
+  const client = await session(m);
+  await client.query('begin');
+  return { run: client, untilWaiting: () => untilWaitedFor(m, client) };
 }
 
 /** `put`, in a transaction that somebody holds open. */

@@ -1,6 +1,6 @@
 /** Stands between gateways and PostgreSQL: counts round trips, and can be cut. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { atEnd } from '../support/suite.js';
+import { atEnd } from './suite.js';
 
 /**
  * What a gateway asks for itself, whenever it likes: it tells the workers of new copies (beside the answer), says that it

@@ -1,7 +1,7 @@
 /** Starts a real storage-proxy on a folder. */
 import { checkHealth } from '../../lib/rpc/health.js';
-import { freePort } from '../support/ports.js';
-import { type StartedProcess, startProcess } from '../support/process.js';
+import { freePort } from './ports.js';
+import { type StartedProcess, startProcess } from './process.js';
 
 export interface ProxyOptions {
   readonly folder: string;

@@ -1,9 +1,9 @@
 /** Servers of other projects, started for a test: in the foreground, as our children, ended with the suite. */
 import { execFile, spawn } from 'node:child_process';
 import { promisify } from 'node:util';
-import { findCommand } from '../support/needs.js';
-import { atEnd } from '../support/suite.js';
-import { until } from '../support/wait.js';
+import { findCommand } from './needs.js';
+import { atEnd } from './suite.js';
+import { until } from './wait.js';
 
 export interface Daemon {
   readonly name: string;
