@@ -221,7 +221,8 @@ test('removelocation: asks, refuses a default location, removes another one, wit
   assert.match(stdout, /drain +\[[#.]+\]/);
   assert.match(stdout, /Deleted placement [0-9]+\r?\n/);
   assert.match(stdout, /Deleted location apstorage\r?\n$/);
-  assert.not.match((await again(['status'])).join('\n'), 'apstorage');
+  // Other copies may still be on their way: 1 is as good as 0 here.
+  assert.not.match((await command(['status'], { env })).stdout, 'apstorage');
   assert.is((await command(['pause', 'apstorage'], { env })).status, 1);
 });
 
