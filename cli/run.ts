@@ -12,7 +12,7 @@ export async function run(commands: readonly Command[], args: readonly string[],
     return await find(commands, args, io);
   } catch (error) {
     if (error instanceof UsageError) {
-      io.stderr.write(`entrepot: ${error.message}\nTry 'entrepot --help'.\n`);
+      io.stderr.write(`entrepot: ${error.message}\nTry '${helpFor(commands, args)}'.\n`);
       return EXIT.usage;
     }
     const message = error instanceof Error ? error.message : String(error);
@@ -29,7 +29,7 @@ async function find(commands: readonly Command[], args: readonly string[], io: I
   const [word] = args;
   if (word === '--help' || word === '-h' || word === 'help') return say(help(commands));
   if (word === '--version') return say(version());
-  const command = commands.find(({ name }) => name.split(' ').every((part, index) => args[index] === part));
+  const command = named(commands, args);
   if (command) {
     const given = parseOptions(command, args.slice(command.name.split(' ').length));
     return given.help ? say(commandHelp(command)) : command.run(given, io);
@@ -43,6 +43,16 @@ async function find(commands: readonly Command[], args: readonly string[], io: I
   if (group.length > 0)
     throw new UsageError(`${word} needs one of: ${group.map(({ name }) => name.slice(word.length + 1)).join(', ')}`);
   throw new UsageError(`there is no command ${word}`);
+}
+
+function named(commands: readonly Command[], args: readonly string[]): Command | undefined {
+  return commands.find(({ name }) => name.split(' ').every((part, index) => args[index] === part));
+}
+
+/** `entrepot config check --help`, or as much of it as is known: where whoever called it wrongly reads on. */
+function helpFor(commands: readonly Command[], args: readonly string[]): string {
+  const group = args.slice(0, 1).filter(word => commands.some(({ name }) => name.startsWith(`${word} `)));
+  return ['entrepot', named(commands, args)?.name ?? group, '--help'].flat().join(' ');
 }
 
 function help(commands: readonly Command[]): string {

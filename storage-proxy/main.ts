@@ -31,7 +31,10 @@ async function start(config: Config, log: Logger): Promise<Running> {
   const identity = () => canary.identity();
   const service = storageService({ engine, location: owned.name, version, identity, metrics, log });
   const healthNames = Object.values(HEALTH);
-  const server = await startServer(config.storageProxyListen, { services: [service], healthNames, security, log });
+  const server = await startServer(config.storageProxyListen, {
+    ...{ services: [service], healthNames, security, log },
+    listenKey: 'ENTREPOT_STORAGE_PROXY_LISTEN',
+  });
   const refresh = async () => metrics.gates(service.load());
   const metricsListener =
     config.metricsListen && (await MetricsListener.start({ listen: config.metricsListen, metrics, refresh, log }));

@@ -79,6 +79,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     healthNames: [''],
     security,
     log,
+    listenKey: 'ENTREPOT_WORKER_LISTEN',
   });
   const address = config.workerAdvertise ?? advertisedAddress(server.address);
   const id = randomUUID();

@@ -55,7 +55,7 @@ export async function withAdmin(
 function accessOf(given: Given, { env }: Io): AdminAccess {
   const access = loadAdminAccess(textOf(given, 'config'), env);
   const server = textOf(given, 'server');
-  return server === undefined ? access : { ...access, servers: addressesOf(server) };
+  return server === undefined ? access : { ...access, servers: addressesOf(server), isGuess: false };
 }
 
 function addressesOf(server: string): readonly string[] {

@@ -15,7 +15,9 @@ import type { Dial } from './dial.js';
 /** How long a worker may take to say that it is there. */
 const ANSWER_MS = 3_000;
 
-const HINT = 'Say where one listens (its ENTREPOT_WORKER_LISTEN), with --server HOST:PORT or ENTREPOT_ADMIN_SERVERS.';
+const HINT = 'Say where one listens (its ENTREPOT_WORKER_LISTEN), with --server HOST:PORT or ENTREPOT_ADMIN_SERVERS';
+/** Most often the configuration says it, and was not named. */
+const GUESSED = 'or name the configuration that says so, with --config or ENTREPOT_CONFIG';
 
 /** A worker that answered. */
 export interface Worker {
@@ -57,7 +59,8 @@ export class Workers {
       this.#current = found;
       return found;
     }
-    throw new Failure(EXIT.unreachable, ['no worker answers:', ...failures, HINT].join('\n'));
+    const hint = this.#options.access.isGuess ? `${HINT}, ${GUESSED}.` : `${HINT}.`;
+    throw new Failure(EXIT.unreachable, ['no worker answers:', ...failures, hint].join('\n'));
   }
 
   close(): void {

@@ -10,7 +10,7 @@ import { events } from './events.js';
 import { health } from './health.js';
 import { image } from './image.js';
 import { migrate } from './migrate.js';
-import { mode, namespace } from './registry.js';
+import { mode, namespace, namespaces } from './registry.js';
 import { removeLocation } from './removelocation.js';
 import { status } from './status.js';
 import { usersCheck } from './users-check.js';
@@ -37,6 +37,7 @@ export const commands: readonly Command[] = [
   resume,
   limits,
   namespace,
+  namespaces,
   mode,
   verify,
   adopt,

@@ -1,6 +1,7 @@
 /** `entrepot config check`: says whether the processes could start with a configuration, before any of them does. */
 import { formatAddress } from '../../lib/config/address.js';
-import type { Config, Role, TracingConfig } from '../../lib/config/config.js';
+import type { Config, OwnedLocation, Role, TracingConfig } from '../../lib/config/config.js';
+import { hasEngine } from '../../lib/config/engines/engines.js';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { formatProblem, type Problem } from '../../lib/config/problems.js';
 import { formatSize } from '../../lib/config/size.js';
@@ -16,8 +17,8 @@ export const configCheck: Command = {
   description: [
     'Reads the file and the environment as a process would, and lists every mistake. Nothing is started.',
     'Without --role it checks for every kind of process. With --live it connects to what the configuration',
-    'names, too: the database and its schema, Redis, each storage-proxy (whether it is the one of its',
-    'location, and can read and write what that is kept in), and workers.',
+    'names, too: the users file, the database and its schema, Redis, each storage-proxy (whether it is the',
+    'one of its location, and can read and write what that is kept in), and workers.',
     'Exit status: 0 the configuration can be used, 1 it cannot, 2 the command was called wrongly.',
   ].join('\n'),
   options: {
@@ -123,8 +124,16 @@ function report(configs: readonly Config[]): string[] {
     );
   const tracing = configs.find(config => config.tracing)?.tracing;
   if (tracing) lines.push(`  traces         ${tracingTo(tracing)}`);
-  const notices = new Set(configs.flatMap(config => config.notices));
+  const notices = new Set([
+    ...configs.flatMap(config => config.notices),
+    ...(proxy?.owned ? engineNotices(proxy.owned) : []),
+  ]);
   return [...lines, ...[...notices].map(notice => `notice: ${notice}`)];
+}
+
+function engineNotices({ name, driver }: OwnedLocation): string[] {
+  if (hasEngine(driver)) return [];
+  return [`This version has no engine for ${driver} yet: the storage-proxy of ${name} will not start.`];
 }
 
 function grpcOf({ grpc }: Config): string {

@@ -2,8 +2,9 @@
 import { parseDigest } from '../../lib/oci/digest.js';
 import { adminCommand, bytesOf, numberOf, operandOf } from '../admin/command.js';
 import { textOf, UsageError } from '../command.js';
-import { EXIT, Failure } from '../exit.js';
+import { EXIT } from '../exit.js';
 import { counted } from '../output/format.js';
+import { unknownLocation } from './named.js';
 import { limitsText } from './status-lines.js';
 
 export const retry = adminCommand({
@@ -25,7 +26,9 @@ export const retry = adminCommand({
       digest: textOf(given, 'digest') ?? '',
     });
     screen.object('retried', { copies });
-    screen.line(`${counted(copies, 'copy', 'copies')}: tried again now.`);
+    screen.line(
+      copies > 0 ? `${counted(copies, 'copy', 'copies')}: tried again now.` : 'No copy waits to be tried again.',
+    );
     return EXIT.done;
   },
 });
@@ -80,7 +83,7 @@ export const limits = adminCommand({
     const location = operandOf(given);
     const { locations } = await admin.ask(admin.client.listLocations, {});
     const found = locations.find(({ name }) => name === location);
-    if (!found) throw new Failure(EXIT.failed, `there is no location ${location}`, 'LOCATION_UNKNOWN');
+    if (!found) throw unknownLocation(location);
     const { concurrency, bytesPerSecond } = wanted(given);
     const result = {
       concurrency: concurrency ?? found.limits?.concurrency ?? 0,

@@ -1,17 +1,19 @@
-/** `entrepot namespace` and `mode`: what holds for all of the registry. */
+/** `entrepot namespace`, `namespaces` and `mode`: what holds for all of the registry. */
+import type { ListNamespaceLocationsResponse__Output as Own } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { Mode } from '../../proto/generated/entrepot/admin/v1/Mode.js';
-import { adminCommand, operandOf } from '../admin/command.js';
+import { adminCommand, type Call, operandOf } from '../admin/command.js';
 import { type Given, textOf, UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
+import { table } from '../output/table.js';
 import { modeText } from './status-lines.js';
 
 export const namespace = adminCommand({
   name: 'namespace',
-  summary: "Say where a namespace's blobs must be.",
+  summary: "Say where a namespace's blobs must be, or show it.",
   description: [
     'They must be in these locations in addition to the default ones; with --replace, instead of them: then',
     'they are written, cached and filled there only. With --clear the namespace has no locations of its own',
-    'any more. The difference is queued by itself.',
+    'any more. The difference is queued by itself. Without an option it is shown where they must be.',
   ].join('\n'),
   operand: 'NAMESPACE',
   options: {
@@ -19,31 +21,64 @@ export const namespace = adminCommand({
     replace: { type: 'boolean', help: 'instead of the default locations' },
     clear: { type: 'boolean', help: 'no locations of its own' },
   },
-  exits: { 0: 'it is recorded', 1: 'it failed' },
+  exits: { 0: 'it is recorded (or shown)', 1: 'it failed' },
   check: given => void locationsOf(given),
-  async run({ admin, given, screen }) {
+  async run(call) {
+    const { admin, given, screen } = call;
     const name = operandOf(given);
-    const locations = locationsOf(given);
-    const replace = given.replace === true;
-    await admin.ask(admin.client.setNamespaceLocations, { namespace: name, locations, replace });
-    screen.object('namespace', { namespace: name, locations, replace });
-    const besides = replace ? 'instead of the default locations' : 'in addition to the default locations';
+    const wanted = locationsOf(given);
+    const set = { namespace: name, locations: wanted ?? [], replace: given.replace === true };
+    if (wanted) await admin.ask(admin.client.setNamespaceLocations, set);
+    const now = wanted ? set : ((await ownLocations(call, name))[0] ?? set);
+    screen.object('namespace', now);
     screen.line(
-      locations.length > 0
-        ? `Blobs of ${name} must be in ${locations.join(', ')}, ${besides}.`
+      now.locations.length > 0
+        ? `Blobs of ${name} must be in ${now.locations.join(', ')}, ${besides(now)}.`
         : `Blobs of ${name} must be in the default locations.`,
     );
     return EXIT.done;
   },
 });
 
-function locationsOf(given: Given): string[] {
+export const namespaces = adminCommand({
+  name: 'namespaces',
+  summary: 'Show which namespaces have locations of their own.',
+  description: 'Blobs of all others must be in the default locations (DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS).',
+  options: {},
+  exits: { 0: 'they are shown', 1: 'it failed' },
+  async run(call) {
+    const { screen } = call;
+    const all = await ownLocations(call);
+    for (const each of all) screen.object('namespace', each);
+    const columns = [
+      { title: 'NAMESPACE', cell: (row: Own) => row.namespace },
+      { title: 'LOCATIONS', cell: (row: Own) => `${row.locations.join(', ')}, ${besides(row)}` },
+    ];
+    const lines = all.length > 0 ? table(columns, all) : ['No namespace has locations of its own.'];
+    for (const line of lines) screen.line(line);
+    return EXIT.done;
+  },
+});
+
+async function ownLocations({ admin }: Call, namespace = ''): Promise<Own[]> {
+  const all: Own[] = [];
+  for await (const each of admin.follow(admin.client.listNamespaceLocations, { namespace })) all.push(each);
+  return all;
+}
+
+function besides({ replace }: { readonly replace: boolean }): string {
+  return replace ? 'instead of the default locations' : 'in addition to the default locations';
+}
+
+/** Undefined if nothing is to be changed. */
+function locationsOf(given: Given): string[] | undefined {
   const text = textOf(given, 'locations');
   const locations = (text ?? '').split(',').filter(name => name !== '');
   if (given.clear === true) {
     if (text === undefined && given.replace !== true) return [];
     throw new UsageError('--clear excludes --locations and --replace');
   }
+  if (text === undefined && given.replace !== true) return undefined;
   if (locations.length === 0) throw new UsageError('say where, with --locations A,B, or give --clear');
   return locations;
 }
@@ -79,5 +114,8 @@ function modeOf(given: Given): Mode {
   const word = operandOf(given);
   const found = MODES[word];
   if (!found) throw new UsageError(`there is no mode ${word}; it is one of ${Object.keys(MODES).join(', ')}`);
-  return { ...found, reason: textOf(given, 'reason') ?? '' };
+  const reason = textOf(given, 'reason') ?? '';
+  if (word === 'normal' && reason !== '')
+    throw new UsageError('--reason is for read-only and no-pushes: nobody is refused now');
+  return { ...found, reason };
 }

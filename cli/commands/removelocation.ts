@@ -5,6 +5,7 @@ import { UsageError } from '../command.js';
 import { EXIT } from '../exit.js';
 import { confirmed } from '../output/prompt.js';
 import type { Screen } from '../output/screen.js';
+import { unknownLocation } from './named.js';
 import { Removal } from './removal.js';
 
 const own: AdminCommand = {
@@ -40,6 +41,7 @@ const own: AdminCommand = {
     if (call.given['give-up'] === true) return giveUp(call, location);
     const force = call.given.force === true;
     if (!dryRun && call.given.yes !== true) {
+      await known(call, location);
       // Whoever forces it is to know what that breaks before they say yes.
       if (force) await remove(call, location, true);
       if (!(await confirmed(call, warning(location)))) {
@@ -57,6 +59,12 @@ export const removeLocation = adminCommand(own);
 
 function warning(location: string): string {
   return `WARNING: This is a destructive operation. Are you sure you want to remove ${location} from your storage locations? [y/n] `;
+}
+
+/** Nobody is asked whether to remove what is not there. */
+async function known({ admin }: Call, location: string): Promise<void> {
+  const { locations } = await admin.ask(admin.client.listLocations, {});
+  if (!locations.some(({ name }) => name === location)) throw unknownLocation(location);
 }
 
 async function giveUp({ admin, screen }: Call, location: string): Promise<number> {

@@ -23,9 +23,14 @@ const COLUMNS: readonly Column<LocationStatus__Output>[] = [
 export function statusLines(answer: ListLocationsResponse__Output): string[] {
   const { locations, mode, openChanges } = answer;
   const errors = locations.filter(({ lastError }) => lastError !== '');
+  const unknown = locations.filter(({ notConfigured }) => notConfigured);
   return [
     ...table(COLUMNS, locations),
     ...errors.map(({ name, lastError }) => `${name}: the last copy that failed: ${lastError}`),
+    ...unknown.map(
+      ({ name }) =>
+        `${name}: the worker that answers does not have it in its configuration, and cannot tell its health.`,
+    ),
     ...configurations(answer),
     ...(mode?.readOnly || mode?.pushesDisabled ? [`The registry ${modeText(mode)}.`] : []),
     ...(openChanges > 0
@@ -63,7 +68,8 @@ function stateOf({ state, paused }: LocationStatus__Output): string {
   return paused ? `${word}, paused` : word;
 }
 
-function healthOf({ readable, writable }: LocationStatus__Output): string {
+function healthOf({ notConfigured, readable, writable }: LocationStatus__Output): string {
+  if (notConfigured) return 'not known';
   if (readable && writable) return 'ok';
   if (readable) return 'read only';
   return writable ? 'write only' : 'away';

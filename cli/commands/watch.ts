@@ -7,22 +7,26 @@ import { textOf } from '../command.js';
 import { EXIT, Failure } from '../exit.js';
 import { count, counted, duration } from '../output/format.js';
 import type { Screen } from '../output/screen.js';
+import { Obstacles } from './obstacles.js';
 
 export const watch = adminCommand({
   name: 'watch',
   summary: 'Wait until everything is in sync, and say so.',
   description: [
     'Waits for every copy that was required when the command was called, and only for those: it ends though',
-    'pushes go on. With --empty it waits for a moment at which no required copy is missing at all.',
+    'pushes go on. With --empty it waits for a moment at which no required copy is missing at all. What',
+    'stands in the way (a location that is paused, or away) is said.',
   ].join('\n'),
   options: {
     empty: { type: 'boolean', help: 'wait until nothing at all is missing' },
     location: { type: 'string', short: 'l', placeholder: 'LOCATION', help: 'only this location' },
   },
   exits: { 0: 'all that was waited for is there, verified', 1: 'it failed' },
-  async run({ admin, given, screen }) {
+  async run(call) {
+    const { admin, given, screen } = call;
     const location = textOf(given, 'location') ?? '';
     const bars = new Bars(screen);
+    const obstacles = new Obstacles(call);
     const request: WatchReplicationRequest = {
       goal: given.empty === true ? 'WATCH_GOAL_EMPTY' : 'WATCH_GOAL_SNAPSHOT',
       location,
@@ -37,6 +41,7 @@ export const watch = adminCommand({
       screen.object('progress', answer);
       inSync = answer.inSync;
       bars.show(answer);
+      if (!inSync) await obstacles.lookAt(answer.locations);
     }
     screen.clear();
     if (!inSync) throw new Failure(EXIT.failed, 'the worker ended the call without saying that all is in sync');

@@ -1,4 +1,4 @@
-/** Looks at everything that a configuration names: the database, Redis, every storage-proxy with its store, workers. */
+/** Looks at everything that a configuration names: the users file, the database, Redis, every storage-proxy with its store, workers. */
 import { pino } from 'pino';
 import type { Config } from '../../lib/config/config.js';
 import { Security } from '../../lib/rpc/security.js';
@@ -7,6 +7,7 @@ import { lookAtDatabase } from './database.js';
 import { bad, type Finding } from './finding.js';
 import { lookAtNodes, lookAtWorkers } from './nodes.js';
 import { lookAtRedis } from './redis.js';
+import { lookAtUsers } from './users.js';
 
 /** `configs`: what the processes that are checked for have as their configuration. */
 export async function lookAtAll(configs: readonly Config[]): Promise<Finding[]> {
@@ -19,7 +20,10 @@ export async function lookAtAll(configs: readonly Config[]): Promise<Finding[]> 
     redis && lookAtRedis(redis),
   ]);
   const others = await lookAtProcesses(first, databaseLook?.state?.markers ?? new Map());
-  return [...(databaseLook?.findings ?? []), ...(redisFinding ? [redisFinding] : []), ...others];
+  const users = configs.flatMap(({ signIn, libraryNamespace }) =>
+    signIn ? [lookAtUsers(signIn, libraryNamespace)] : [],
+  );
+  return [...users, ...(databaseLook?.findings ?? []), ...(redisFinding ? [redisFinding] : []), ...others];
 }
 
 async function lookAtProcesses(config: Config, markers: ReadonlyMap<string, string>): Promise<Finding[]> {

@@ -9,6 +9,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { cannotListen } from '../../lib/config/cannot-listen.js';
 import type { Address } from '../../lib/config/config.js';
 import type { Certificates, Loaded } from '../../lib/tls/certificates.js';
 import { markWaitingForContinue } from './body.js';
@@ -70,12 +71,12 @@ export class HttpServer {
     return this.#draining;
   }
 
-  /** Begins to serve; resolves to where it listens. Rejects, naming the address, if it cannot. */
+  /** Begins to serve; resolves to where it listens. Rejects, naming the address and the key, if it cannot. */
   listen(address: Address, handler: RequestListener): Promise<Address> {
     this.#handler = handler;
     const server = createServer(this.#limits());
     this.#connections.watch(server, 'connection');
-    return this.#start(server, address, true);
+    return this.#start(server, address, 'ENTREPOT_GATEWAY_LISTEN', true);
   }
 
   /** The same with TLS, beside it. Connections that exist live on when the certificate is replaced; new ones get the new one. */
@@ -99,7 +100,7 @@ export class HttpServer {
       certificates.unsubscribe(replace);
       for (const socket of sockets) socket.destroy();
     });
-    return this.#start(server, address, false);
+    return this.#start(server, address, 'ENTREPOT_GATEWAY_TLS_LISTEN', false);
   }
 
   #limits() {
@@ -116,7 +117,7 @@ export class HttpServer {
     };
   }
 
-  #start(server: Server, address: Address, allowHalfOpen: boolean): Promise<Address> {
+  #start(server: Server, address: Address, key: string, allowHalfOpen: boolean): Promise<Address> {
     const { proxyProtocol } = this.#options;
     const listener = proxyProtocol?.listener(server, { ...SOCKETS, allowHalfOpen }) ?? server;
     // Node would pass over all headers after the first thousand, also one that a proxy has added to say whom it speaks for.
@@ -143,8 +144,7 @@ export class HttpServer {
       onRequest(req, res);
     });
     return new Promise((resolve, reject) => {
-      const onError = (error: Error) =>
-        reject(new Error(`cannot listen on ${address.host}:${address.port}: ${error.message}`, { cause: error }));
+      const onError = (error: Error) => reject(cannotListen(address, key, error));
       listener.once('error', onError);
       listener.listen({ host: address.host, port: address.port }, () => {
         listener.off('error', onError);

@@ -22,6 +22,8 @@ export interface AdminAccess {
    * `ENTREPOT_ADMIN_SERVERS`; without either, where a worker listens by default. Never empty.
    */
   readonly servers: readonly string[];
+  /** Nothing was said about where a worker listens. */
+  readonly isGuess: boolean;
   readonly grpc: GrpcConfig;
   /** `ENTREPOT_ADMIN_TOKEN`: never log it. */
   readonly token: string | undefined;
@@ -45,7 +47,7 @@ export function loadAdminAccess(file: string | undefined, env: Environment): Adm
   problems.throwIfAny(path);
   const all = [...(own && own.port > 0 ? [reachedAt(own)] : []), ...others];
   const servers = all.length > 0 ? [...new Set(all)] : [formatAddress(DEFAULT_WORKER_LISTEN)];
-  return { servers, grpc, token, authority };
+  return { servers, isGuess: all.length === 0, grpc, token, authority };
 }
 
 export function readAdminServers(reader: Reader): readonly string[] {

@@ -33,7 +33,7 @@ export function readLocations(reader: Reader, role: Role, env: Environment): Loc
     preference,
     defaultLocations: defaults.length > 0 ? defaults : all,
     workerLocations: ofWorker.length > 0 ? ofWorker : preference.slice(0, 1),
-    owned: role === 'storage-proxy' ? readOwned(reader, all, preferred) : undefined,
+    owned: role === 'storage-proxy' ? readOwned(reader, all, preferred, env) : undefined,
   };
 }
 
@@ -120,13 +120,21 @@ function unknownName(name: string, all: readonly string[]): string {
   return `there is no location ${name} in DISTRIBUTED_STORAGE_CONFIG${advice}`;
 }
 
-function readOwned(reader: Reader, all: readonly string[], preferred: readonly string[]): OwnedLocation | undefined {
+function readOwned(
+  reader: Reader,
+  all: readonly string[],
+  preferred: readonly string[],
+  env: Environment,
+): OwnedLocation | undefined {
   const name = preferred[0] ?? (all.length === 1 ? all[0] : undefined);
   if (name !== undefined) {
     checkEngine(reader, name);
     return readOwnedLocation(reader, name);
   }
-  if (all.length > 1) {
+  // One that names nothing that is there was noted already.
+  const listed = reader.raw('DISTRIBUTED_STORAGE_PREFERENCE')?.value;
+  const isGiven = Boolean(env[PREFERENCE_VARIABLE]) || (Array.isArray(listed) && listed.length > 0);
+  if (all.length > 1 && !isGiven) {
     const message = `is missing: a storage-proxy owns the location that it names first; set it to one of ${all.join(', ')}`;
     reader.problems.add(PREFERENCE_VARIABLE, message);
   }

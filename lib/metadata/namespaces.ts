@@ -1,7 +1,7 @@
 /** Namespaces, and where their blobs must be. */
 import type { RepositoryName } from '../oci/name.js';
 import type { Database } from './database.js';
-import { asTexts, optional } from './row.js';
+import { asText, asTexts, optional } from './row.js';
 import { type MetadataSettings, namePair } from './settings.js';
 
 /** A namespace's own locations. */
@@ -36,6 +36,26 @@ export class Namespaces {
     if (!row) return undefined;
     const found = { locations: asTexts(row, 'locations'), replace: row.replace === true };
     return found.locations.length > 0 || found.replace ? found : undefined;
+  }
+
+  /** All namespaces that have locations of their own, by name; or the one that is given, if it has some. */
+  async listed(only?: string): Promise<readonly (NamespaceLocations & { readonly namespace: string })[]> {
+    const rows = await this.#db.query(
+      `select u.username as namespace, coalesce(bool_or(n.replaces_defaults), false) as replace,
+              array_agg(l.name order by l.name)::text[] as locations
+         from userregion ur join "user" u on u.id = ur.user_id
+         join imagestoragelocation l on l.id = ur.location_id
+         left join namespaceregion n on n.user_id = u.id
+        where $1::text is null or u.username = $1
+        group by u.username order by u.username`,
+      [only ?? null],
+      { repeatable: true },
+    );
+    return rows.map(row => ({
+      namespace: asText(row, 'namespace'),
+      locations: asTexts(row, 'locations'),
+      replace: row.replace === true,
+    }));
   }
 
   /** Where the bytes of a repository may be written. */

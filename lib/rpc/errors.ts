@@ -142,7 +142,12 @@ export function fromServiceError(error: unknown): StatusError {
       cause: error,
     });
   }
-  return new StatusError(statusName(error.code), asReason(error.metadata?.get(TRAILER)[0]), error.details);
+  return new StatusError(statusName(error.code), asReason(error.metadata?.get(TRAILER)[0]), inWords(error.details));
+}
+
+/** What grpc-js says of a connection that could not be made is shortened to its cause: people read it, in logs and commands. */
+function inWords(details: string): string {
+  return /^No connection established\. Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details;
 }
 
 /** The outcome of one item of a batch: `undefined` is success. */

@@ -13,7 +13,15 @@ import { channelOptions, NEAR_WINDOW } from './channel.js';
 import { Security, type ServerRole } from './security.js';
 import { readMessages } from './stream.js';
 
-const LOCAL = { security: Security.local, role: 'storage-proxy' } as const;
+/** How whoever asks, and whoever is asked, make sure of each other. */
+interface Secured {
+  readonly security: Security;
+  readonly role: ServerRole;
+  /** The address is one of this machine, for which the certificate need not be. */
+  readonly ownHost?: boolean;
+}
+
+const LOCAL: Secured = { security: Security.local, role: 'storage-proxy' };
 
 const check = method('Check');
 const watch = method('Watch');
@@ -24,24 +32,25 @@ interface HealthAnswer {
 
 /**
  * Asks once whether `service` is SERVING at `address` (`host:port`). A node that cannot be reached is not. Plain text on
- * this machine, if nothing else is said. `ownHost`: the address is one of this machine, for which the certificate need
- * not be.
+ * this machine, if nothing else is said.
  */
-export async function checkHealth(
+export function checkHealth(address: string, service: string, timeoutMs: number, secured = LOCAL): Promise<boolean> {
+  return askHealthAt(address, service, timeoutMs, secured).catch(() => false);
+}
+
+/** The same; throws a StatusError if there is no answer. */
+export async function askHealthAt(
   address: string,
   service: string,
   timeoutMs: number,
-  secured: { readonly security: Security; readonly role: ServerRole; readonly ownHost?: boolean } = LOCAL,
+  { security, role, ownHost = false }: Secured,
 ): Promise<boolean> {
-  const { security, role, ownHost = false } = secured;
   const options = channelOptions(NEAR_WINDOW);
   const client = new Client(
     ...(ownHost ? security.dialOwn(address, role, options) : security.dial(address, role, options)),
   );
   try {
     return isServing(await askHealth(client, service, timeoutMs));
-  } catch {
-    return false;
   } finally {
     client.close();
   }

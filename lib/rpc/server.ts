@@ -11,6 +11,7 @@ import {
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation, protoPath as healthProto } from 'grpc-health-check';
 import type { Logger } from 'pino';
+import { cannotListen } from '../config/cannot-listen.js';
 import type { Address } from '../config/config.js';
 import { authorise, type CallerRole } from './authorise.js';
 import { CallsInFlight } from './in-flight.js';
@@ -42,6 +43,8 @@ export interface ServerOptions {
   readonly security?: Security;
   /** Hears of calls that are refused. */
   readonly log?: Logger;
+  /** The key of the configuration that says where it listens, for the error when that cannot be. */
+  readonly listenKey?: string;
 }
 
 /** A server that listens. */
@@ -63,7 +66,7 @@ export interface RunningServer {
  */
 const KEEPALIVE_TIMEOUT_MS = 120_000;
 
-/** Starts a server. Rejects, naming the address, if it cannot listen there. */
+/** Starts a server. Rejects, naming the address and the key, if it cannot listen there. */
 export async function startServer(listen: Address, options: ServerOptions): Promise<RunningServer> {
   const { services, security = Security.local } = options;
   const permissions = services.map(({ definition, callers }) => ({
@@ -100,7 +103,12 @@ export async function startServer(listen: Address, options: ServerOptions): Prom
 
   const windows = new Windows(server);
   const tokens = services.some(({ callers }) => callers.includes('administrator'));
-  const port = await bind(server, listen, security.serverCredentials(listen.host, tokens));
+  const port = await bind(
+    server,
+    listen,
+    options.listenKey ?? 'its configuration',
+    security.serverCredentials(listen.host, tokens),
+  );
   windows.bound();
 
   let ending = false;
@@ -151,11 +159,10 @@ function addHealth(server: Server, health: HealthImplementation): Set<Watch> {
 
 type Watch = ServerWritableStream<unknown, unknown>;
 
-function bind(server: Server, listen: Address, credentials: ServerCredentials): Promise<number> {
+function bind(server: Server, listen: Address, key: string, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    const address = formatAddress(listen);
-    server.bindAsync(address, credentials, (error, port) => {
-      if (error) reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error }));
+    server.bindAsync(formatAddress(listen), credentials, (error, port) => {
+      if (error) reject(cannotListen(listen, key, error));
       else resolve(port);
     });
   });

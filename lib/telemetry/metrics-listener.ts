@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics } from 'prom-client';
+import { cannotListen } from '../config/cannot-listen.js';
 import type { ProcessMetrics } from './process-metrics.js';
 
 /** What has to be asked for is left out of an answer that would otherwise take longer than this. */
@@ -65,8 +66,7 @@ export class MetricsListener {
     const { host, port } = this.#options.listen;
     return new Promise((resolve, reject) => {
       this.#server.once('error', error => {
-        const message = `cannot listen on ${host}:${port} (ENTREPOT_METRICS_LISTEN): ${error.message}`;
-        reject(new Error(message, { cause: error }));
+        reject(cannotListen(this.#options.listen, 'ENTREPOT_METRICS_LISTEN', error));
       });
       this.#server.listen({ host, port }, resolve);
     });

@@ -125,7 +125,7 @@ test('watch, image and events: what is missing, until it is there', async () => 
 });
 
 test('backfillreplication and retry', async () => {
-  assert.match((await done(['retry'])).join(), '0 copies: tried again now.');
+  assert.match((await done(['retry'])).join(), 'No copy waits to be tried again.');
   await again(['pause', 'eustorage']);
   await us.pushImage('demo/hello', '3', [randomBytes(5_000)]);
   await regions.sql('delete from replication');
@@ -221,7 +221,8 @@ test('removelocation: asks, refuses a default location, removes another one, wit
   assert.match(stdout, /drain +\[[#.]+\]/);
   assert.match(stdout, /Deleted placement [0-9]+\r?\n/);
   assert.match(stdout, /Deleted location apstorage\r?\n$/);
-  assert.not.match((await again(['status'])).join('\n'), 'apstorage');
+  // Other copies may still be on their way: 1 is as good as 0 here.
+  assert.not.match((await command(['status'], { env })).stdout, 'apstorage');
   assert.is((await command(['pause', 'apstorage'], { env })).status, 1);
 });
 

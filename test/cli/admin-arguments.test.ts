@@ -1,13 +1,17 @@
 import * as assert from 'uvu/assert';
+import { dialOf } from '../../cli/admin/dial.js';
+import { Workers } from '../../cli/admin/workers.js';
+import { loadAdminAccess } from '../../lib/config/admin.js';
 import { fail } from '../../lib/rpc/errors.js';
+import { Security } from '../../lib/rpc/security.js';
 import type { SetLimitsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetLimitsRequest.js';
 import type { SetModeRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetModeRequest.js';
 import type { SetModeResponse } from '../../proto/generated/entrepot/admin/v1/SetModeResponse.js';
 import type { SetNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/SetNamespaceLocationsRequest.js';
-import { command } from '../support/command-line.js';
+import { command, objects } from '../support/command-line.js';
 import { freePort } from '../support/ports.js';
 import { suite } from '../support/suite.js';
-import { answers, make, startAdminServer } from './admin-server.js';
+import { answers, make, sends, startAdminServer } from './admin-server.js';
 
 const test = suite('cli: arguments of the commands, and whom they ask');
 
@@ -36,7 +40,15 @@ test('settings: what is asked for', async () => {
       [0, 1000],
     ],
   );
-  assert.is((await ask(['limits', 'nowhere'])).status, 1);
+  assert.match((await ask(['limits', 'nowhere'])).stderr, "there is no location nowhere: 'entrepot status' names");
+
+  for (const [copies, said] of [
+    [0, 'No copy waits to be tried again.'],
+    [1, '1 copy: tried again now.'],
+  ] as const) {
+    server.script = { RetryReplication: answers({ copies }).handler };
+    assert.equal((await ask(['retry'])).lines, [said]);
+  }
 
   const names = answers<SetNamespaceLocationsRequest__Output, object>({});
   server.script = { SetNamespaceLocations: names.handler };
@@ -46,6 +58,27 @@ test('settings: what is asked for', async () => {
     { namespace: 'demo', locations: ['usstorage', 'eustorage'], replace: true },
     { namespace: 'demo', locations: [], replace: false },
   ]);
+
+  const own = [
+    { namespace: 'secret', locations: ['eustorage'], replace: true },
+    { namespace: 'team', locations: ['apstorage', 'eustorage'], replace: false },
+  ];
+  server.script = { ListNamespaceLocations: sends(...own).handler };
+  assert.equal((await ask(['namespace', 'secret'])).lines, [
+    'Blobs of secret must be in eustorage, instead of the default locations.',
+  ]);
+  assert.equal((await ask(['namespaces'])).lines, [
+    'NAMESPACE  LOCATIONS',
+    'secret     eustorage, instead of the default locations',
+    'team       apstorage, eustorage, in addition to the default locations',
+  ]);
+  assert.equal(
+    objects(await ask(['namespaces', '--json'])),
+    own.map(each => ({ event: 'namespace', ...each })),
+  );
+  server.script = { ListNamespaceLocations: sends().handler };
+  assert.equal((await ask(['namespace', 'demo'])).lines, ['Blobs of demo must be in the default locations.']);
+  assert.equal((await ask(['namespaces'])).lines, ['No namespace has locations of its own.']);
 
   const mode = answers<SetModeRequest__Output, SetModeResponse>({ mode: { readOnly: true, reason: 'moving' } });
   server.script = { SetMode: mode.handler };
@@ -69,8 +102,10 @@ test('called wrongly: exit 2, before anybody is asked', async () => {
     [['adopt', 'eustorage', '--release', '--dry-run'], '--release has no --dry-run'],
     [['retry', '--digest', 'latest'], '--digest is not a digest'],
     [['limits', 'eustorage', '--bytes-per-second', '50MB'], '--bytes-per-second must be a number of bytes'],
-    [['namespace', 'demo'], 'say where, with --locations'],
+    [['namespace', 'demo', '--replace'], 'say where, with --locations'],
+    [['namespace', 'demo', '--locations', ''], 'say where, with --locations'],
     [['namespace', 'demo', '--clear', '--locations', 'usstorage'], '--clear excludes'],
+    [['mode', 'normal', '--reason', 'done'], '--reason is for read-only and no-pushes'],
     [['mode', 'writable'], 'there is no mode writable; it is one of normal, read-only, no-pushes'],
   ] as const) {
     const { status, stdout, stderr } = await command(args, { env: { ENTREPOT_ADMIN_SERVERS: server.address } });
@@ -88,8 +123,17 @@ test('nobody there: exit 3, by flag and key; several are tried in turn', async (
   const alone = await command(['status', '--server', nobody]);
   assert.is(alone.status, 3);
   assert.match(alone.stderr, `${nobody}: connect ECONNREFUSED ${nobody}\n`);
-  assert.match(alone.stderr, /--server HOST:PORT or ENTREPOT_ADMIN_SERVERS/);
+  assert.match(alone.stderr, /--server HOST:PORT or ENTREPOT_ADMIN_SERVERS\.\n/);
   assert.is((await command(['status', '--server', `${nobody},${server.address}`])).status, 0);
+
+  // Nothing says where one is: most likely a configuration would.
+  const access = { ...loadAdminAccess(undefined, {}), servers: [nobody] };
+  const workers = new Workers({ access, dial: dialOf(access, Security.local), signal: new AbortController().signal });
+  const guessed = await workers.next().then(() => '', String);
+  assert.match(
+    guessed,
+    'ENTREPOT_ADMIN_SERVERS, or name the configuration that says so, with --config or ENTREPOT_CONFIG.',
+  );
 
   const both = { ENTREPOT_WORKER_LISTEN: nobody, ENTREPOT_ADMIN_SERVERS: `[${server.address}]` };
   assert.is((await command(['status'], { env: both })).status, 0);

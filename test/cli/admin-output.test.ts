@@ -71,6 +71,13 @@ test('status: a table, what is wrong, and the exit status', async () => {
   const good = await ask(['status']);
   assert.is(good.status, 0);
   assert.is(good.lines.at(-1), 'In sync: no required copy is missing anywhere.');
+  const elsewhere = { ...usstorage, engine: '', readable: false, writable: false, notConfigured: true };
+  server.script = { ListLocations: answers({ locations: [elsewhere], inSync: true }).handler };
+  const unknown = await ask(['status']);
+  assert.match(unknown.stdout, /^usstorage +- +active +not known +1,234,567/m);
+  assert.match(unknown.stdout, /^usstorage: the worker that answers does not have it in its configuration/m);
+
+  server.script = { ListLocations: answers({ locations: [usstorage], inSync: true }).handler };
   const [object] = objects(await ask(['status', '--json']));
   assert.is(object?.event, 'status');
   assert.is(object?.inSync, true);
@@ -122,7 +129,11 @@ test('removelocation: asks with the words of Quay, and does nothing without a ye
     { deletedPlacement: 18 },
     { deletedLocation: 'eustorage' },
   );
-  server.script = { RemoveLocation: script.handler };
+  const ListLocations = answers<unknown, ListLocationsResponse>({ locations: [{ name: 'eustorage' }] }).handler;
+  server.script = { RemoveLocation: script.handler, ListLocations };
+  const unknown = await ask(['removelocation', 'eustorge'], { input: 'y\n' });
+  assert.is(unknown.stdout, '');
+  assert.match(unknown.stderr, "there is no location eustorge: 'entrepot status' names");
   for (const input of ['n\n', 'NO\n', 'what\nno\n', '', undefined]) {
     const { status, stdout } = await ask(['removelocation', 'eustorage'], input === undefined ? {} : { input });
     assert.is(status, 1);
@@ -165,7 +176,8 @@ test('removelocation: a refusal in the words of the service; with --force, what 
     { broken: { repository: 'demo/hello', tag: '1', manifest: DIGEST, digest: DIGEST } },
     { deletedLocation: 'eustorage' },
   );
-  server.script = { RemoveLocation: script.handler };
+  const ListLocations = answers<unknown, ListLocationsResponse>({ locations: [{ name: 'eustorage' }] }).handler;
+  server.script = { RemoveLocation: script.handler, ListLocations };
   const { status, stdout } = await ask(['removelocation', 'eustorage', '--force'], { input: 'n\n' });
   assert.is(status, 1);
   assert.ok(stdout.indexOf(`Would break demo/hello:1, unless ${DIGEST}`) < stdout.indexOf(WARNING), stdout);
@@ -193,6 +205,35 @@ test('watch: 0 only when the service says in sync', async () => {
   assert.is(cut.status, 1);
   assert.not.match(cut.stdout, 'In sync');
   assert.match(cut.stderr, 'without saying that all is in sync');
+});
+
+test('watch says what stands in the way of what is missing, and each thing once', async () => {
+  const open = {
+    locations: [
+      { location: 'eustorage', blobs: 2 },
+      { location: 'usstorage', blobs: 0 },
+      { location: 'apstorage', blobs: 1 },
+    ],
+  };
+  const locations = [
+    { name: 'eustorage', paused: true, writable: false, workers: [], lastError: 'usstorage: no such blob' },
+    { name: 'usstorage', paused: true, writable: true, workers: ['10.1.0.5:7090'] },
+    { name: 'apstorage', notConfigured: true, workers: ['10.3.0.5:7090'] },
+  ];
+  const look = answers<unknown, ListLocationsResponse>({ locations });
+  server.script = {
+    WatchReplication: sends<unknown, WatchReplicationResponse>(open, open, { inSync: true }).handler,
+    ListLocations: look.handler,
+  };
+  assert.equal((await ask(['watch'])).lines, [
+    'waiting for 3 copies (eustorage 2, apstorage 1)',
+    "eustorage: copying to it is paused; 'entrepot resume eustorage' goes on with it",
+    "eustorage: it cannot be written to now; 'entrepot config check --live' tells why",
+    'eustorage: no worker copies to it; start one',
+    'eustorage: the last copy that failed: usstorage: no such blob',
+    'In sync: every copy that was required at the call is there.',
+  ]);
+  assert.is(look.requests.length, 1);
 });
 
 test('on a terminal progress is drawn in place, in lines that fit; in a pipe there are no bars', async () => {

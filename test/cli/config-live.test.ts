@@ -33,4 +33,25 @@ ENTREPOT_ADMIN_SERVERS: ['127.0.0.1:1']
   assert.not.match(stderr, 'hunter2');
 });
 
+test('the users file that gateways would not start with', async () => {
+  const { url } = await freshDatabase();
+  const look = (users: string) =>
+    withFile(users, usersFile =>
+      withFile(
+        `
+DB_URI: ${url}
+DISTRIBUTED_STORAGE_CONFIG: {usstorage: [LocalStorage, {storage_path: /us}]}
+ENTREPOT_LOCATIONS: {usstorage: {nodes: ['127.0.0.1:1']}}
+ENTREPOT_USERS_FILE: ${usersFile}
+DATABASE_SECRET_KEY: 0123456789abcdef0123456789abcdef
+`,
+        file => entrepot(['config', 'check', '--live', '--role', 'gateway', '--config', file]),
+      ),
+    );
+  const wrong = look('alice: {password: plain}\n');
+  assert.is(wrong.status, 1);
+  assert.match(wrong.stderr, /^ {2}ENTREPOT_USERS_FILE: line 1: alice\.password: must be a hash/m);
+  assert.match(look('{}\n').stdout, /^ {2}users +0 users in /m);
+});
+
 test.run();

@@ -45,11 +45,12 @@ test('the package offers the command', () => {
 
 test('what is no command: exit 2, on standard error', () => {
   for (const [args, expected] of [
-    [[], /no command is given/],
-    [['serve'], /there is no command serve/],
+    [[], /no command is given\nTry 'entrepot --help'/],
+    [['serve'], /there is no command serve\nTry 'entrepot --help'/],
     [['--serve'], /unknown option --serve/],
-    [['config'], /config needs one of: check/],
+    [['config'], /config needs one of: check, keys\nTry 'entrepot config --help'/],
     [['config', 'cheque'], /config needs one of: check/],
+    [['pause'], /pause needs one LOCATION\nTry 'entrepot pause --help'/],
   ] as const) {
     const { status, stdout, stderr } = entrepot([...args]);
     assert.is(status, 2);

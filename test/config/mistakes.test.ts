@@ -236,6 +236,9 @@ test('a storage-proxy must know which location it owns', () => {
   assert.equal(found, [
     'QUAY_DISTRIBUTED_STORAGE_PREFERENCE: is missing: a storage-proxy owns the location that it names first; set it to one of usstorage, eustorage',
   ]);
+  // One mistake, not two, for a name that is none.
+  const wrong = mistakes(TWO_LOCATIONS, 'storage-proxy', { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: 'mars' });
+  assert.match(wrong.join(), /^QUAY_DISTRIBUTED_STORAGE_PREFERENCE: there is no location mars [^,]*, eustorage\)$/);
 });
 
 test('single values', () => {

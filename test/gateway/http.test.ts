@@ -41,6 +41,15 @@ async function hello(ctx: Context): Promise<void> {
   ctx.body = 'hello';
 }
 
+test('a taken port is named, with the key that chooses another one', async () => {
+  await serving(hello, async port => {
+    const second = new HttpServer({ log });
+    const listening = second.listen({ host: '127.0.0.1', port }, () => {});
+    const error = await listening.then(() => undefined, String);
+    assert.match(String(error), `127.0.0.1:${port}: something listens there already (ENTREPOT_GATEWAY_LISTEN `);
+  });
+});
+
 test('what is not HTTP gets a clean answer', async () => {
   await serving(
     hello,

@@ -132,10 +132,13 @@ test('stopping cuts off what does not finish in time', async () => {
 test('a taken port is named', async () => {
   const { server } = await startPair({});
   try {
-    await startServer(server.address, { services: [], healthNames: [] });
+    await startServer(server.address, { services: [], healthNames: [], listenKey: 'ENTREPOT_WORKER_LISTEN' });
     assert.unreachable('two servers cannot have one port');
   } catch (error) {
-    assert.match((error as Error).message, `cannot listen on 127.0.0.1:${server.address.port}`);
+    assert.match(
+      (error as Error).message,
+      `cannot listen on 127.0.0.1:${server.address.port}: something listens there already (ENTREPOT_WORKER_LISTEN `,
+    );
   }
 });
 

@@ -1,4 +1,5 @@
 /** The Admin service for a test, over gRPC: of this process, on a database of the test's, or of a worker that runs. */
+import type { Logger } from 'pino';
 import { Locations } from '../../lib/locations/locations.js';
 import type { Mode } from '../../lib/metadata/mode.js';
 import { callUnary } from '../../lib/rpc/call.js';
@@ -28,6 +29,7 @@ export interface AdminStart {
   /** Hears each time that copies may have been queued. */
   readonly onQueued?: () => void;
   readonly ending?: AbortSignal;
+  readonly log?: Logger;
 }
 
 /** Serves the Admin service in this process; answers a client of it. */
@@ -42,7 +44,7 @@ export async function startAdmin(m: Metadata, options: AdminStart = {}): Promise
     onQueued: options.onQueued ?? (() => {}),
     onAnswered: undefined,
     ending: options.ending ?? new AbortController().signal,
-    log: quiet,
+    log: options.log ?? quiet,
   });
   const server = await startServer({ host: '127.0.0.1', port: 0 }, { services: [service], healthNames: [''] });
   atEnd(() => server.stop(100));

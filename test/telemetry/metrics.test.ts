@@ -70,7 +70,7 @@ test('an address that is taken is named together with its key', async () => {
   const first = await MetricsListener.start(options);
   atEnd(() => first.close());
   const error = await MetricsListener.start(options).catch((failure: Error) => failure);
-  assert.match(String(error), `127.0.0.1:${port} (ENTREPOT_METRICS_LISTEN)`);
+  assert.match(String(error), `127.0.0.1:${port}: something listens there already (ENTREPOT_METRICS_LISTEN `);
 });
 
 test.run();

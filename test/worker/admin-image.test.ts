@@ -1,8 +1,10 @@
 /** GetImageReplication, RetryReplication, WatchEvents, SetMode, and the settings of locations and namespaces. */
+import { pino } from 'pino';
 import * as assert from 'uvu/assert';
 import type { Digest } from '../../lib/oci/digest.js';
 import type { AdminClient } from '../../proto/generated/entrepot/admin/v1/Admin.js';
 import type { GetImageReplicationResponse__Output } from '../../proto/generated/entrepot/admin/v1/GetImageReplicationResponse.js';
+import type { ListNamespaceLocationsResponse__Output } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { WatchEventsRequest } from '../../proto/generated/entrepot/admin/v1/WatchEventsRequest.js';
 import type { WatchEventsResponse__Output } from '../../proto/generated/entrepot/admin/v1/WatchEventsResponse.js';
 import { call, failure, read, startAdmin } from '../support/admin.js';
@@ -153,12 +155,21 @@ test("a namespace's locations: set, replaced, taken away; never one that is unkn
   const repo = newRepository();
   const set = (locations: string[], replace = false) =>
     call(admin.SetNamespaceLocations.bind(admin), { namespace: namespaceOf(repo), locations, replace });
+  const listed = (namespace: string) =>
+    read<ListNamespaceLocationsResponse__Output>(admin.ListNamespaceLocations.bind(admin)({ namespace }));
   const digest = await pushed(m, repo);
   await set(['apstorage'], true);
+  const own = { namespace: namespaceOf(repo), locations: ['apstorage'], replace: true };
+  assert.equal(await listed(namespaceOf(repo)), [own]);
+  assert.equal(
+    (await listed('')).filter(each => each.namespace === own.namespace),
+    [own],
+  );
   await requeued(m);
   assert.equal([await queued(m, digest), signals], [['apstorage'], 1]);
   await set([]);
   await requeued(m);
+  assert.equal(await listed(namespaceOf(repo)), []);
   assert.equal(await queued(m, digest), ['eustorage']);
   assert.match(await failure(set(['apstorage', 'mars'])), 'NOT_FOUND LOCATION_UNKNOWN: there is no location mars');
   assert.match(await failure(set([], true)), 'INVALID_ARGUMENT MALFORMED: locations');
@@ -171,6 +182,38 @@ test("a namespace's locations: set, replaced, taken away; never one that is unkn
   assert.is(await m.namespaces.locations(namespaceOf(repo)), undefined);
   const bad = { namespace: 'a/b', locations: [], replace: false };
   assert.match(await failure(call(admin.SetNamespaceLocations.bind(admin), bad)), 'MALFORMED: namespace');
+});
+
+test('what operators change is in the log of the worker that was asked', async () => {
+  const lines: string[] = [];
+  const log = pino({ base: null, timestamp: false }, { write: line => void lines.push(line.trim()) });
+  const here = await startAdmin(m, { log });
+  await call(here.PauseLocation.bind(here), { location: 'eustorage' });
+  await call(here.ResumeLocation.bind(here), { location: 'eustorage' });
+  await call(here.SetLimits.bind(here), { location: 'eustorage', limits: { concurrency: 4 } });
+  await call(here.SetLimits.bind(here), { location: 'eustorage' });
+  await call(here.SetNamespaceLocations.bind(here), { namespace: 'logged', locations: ['usstorage'] });
+  await call(here.SetMode.bind(here), { mode: { pushesDisabled: true, reason: 'we move' } });
+  await call(here.SetMode.bind(here), { mode: {} });
+  await failure(call(here.PauseLocation.bind(here), { location: 'mars' }));
+  assert.equal(
+    lines.map(line => JSON.parse(line)).map(({ level, ...rest }) => rest),
+    [
+      { location: 'eustorage', msg: 'an operator has paused copying to this location' },
+      { location: 'eustorage', msg: 'an operator has resumed copying to this location' },
+      { location: 'eustorage', concurrency: 4, msg: 'an operator has set the limits of copying to this location' },
+      { location: 'eustorage', msg: 'an operator has set the limits of copying to this location' },
+      {
+        ...{ namespace: 'logged', locations: ['usstorage'], replace: false },
+        msg: "an operator has set where a namespace's blobs must be",
+      },
+      {
+        ...{ readOnly: false, pushesDisabled: true, reason: 'we move' },
+        msg: 'an operator has set what the registry takes',
+      },
+      { readOnly: false, pushesDisabled: false, reason: '', msg: 'an operator has set what the registry takes' },
+    ],
+  );
 });
 
 test('the mode: set, and answered as it is in force here', async () => {

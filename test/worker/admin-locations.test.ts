@@ -59,6 +59,7 @@ test('what is there and what is missing, exactly, through pushes, copies and dam
     [99, 693, 51, 357, 0],
   ]);
   const eu = await location('eustorage');
+  assert.is(eu.notConfigured, true, 'this worker has none in its configuration');
   assert.is(eu.lastError, 'its bytes are wrong');
   assert.ok(eu.oldestMissingMs > 0 && eu.oldestMissingMs < 60_000);
   await copied(m, 'eustorage');

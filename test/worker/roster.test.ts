@@ -63,6 +63,7 @@ test("a location that is paused is nobody's target, until it is resumed", async 
   assert.ok(await until(() => names(one).join() === 'usstorage' && one.roster.paused.join() === 'eustorage', 20_000));
   await workers.setPaused('eustorage', false);
   assert.ok(await until(() => names(one).join() === 'eustorage,usstorage' && one.roster.paused.length === 0, 20_000));
+  assert.equal(one.lines, ['30 copying to this location is paused', '30 copying to this location goes on']);
 });
 
 test('a location without a living worker is taken over, reported once, and given back', async () => {

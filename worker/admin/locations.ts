@@ -44,6 +44,7 @@ function statusOf(row: LocationRow, locations: Locations): LocationStatus {
   return {
     ...counts,
     state: STATES[state],
+    notConfigured: here === undefined,
     engine: here?.engine ?? '',
     readable: here?.serves('read') ?? false,
     writable: here?.serves('write') ?? false,

@@ -7,13 +7,15 @@ import type { SetModeResponse } from '../../proto/generated/entrepot/admin/v1/Se
 import type { AdminParts } from './service.js';
 import { asRemark } from './validate.js';
 
-export function modeHandlers({ make, db, configuredMode }: AdminParts): Pick<AdminHandlers, 'SetMode'> {
+export function modeHandlers({ make, db, configuredMode, log }: AdminParts): Pick<AdminHandlers, 'SetMode'> {
   const modes = new Modes(db);
   return {
     SetMode: make.unary<SetModeRequest__Output, SetModeResponse>(async ({ mode }) => {
       // An empty request would open the registry by mistake.
       if (!mode) throw fail.malformed('mode is missing; {"mode": {}} takes everything again');
-      await modes.set({ ...mode, reason: asRemark('mode.reason', mode.reason) });
+      const set = { ...mode, reason: asRemark('mode.reason', mode.reason) };
+      await modes.set(set);
+      log.warn(set, 'an operator has set what the registry takes');
       return { mode: { ...inForce(await modes.get(), configuredMode) } };
     }),
   };

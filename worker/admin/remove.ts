@@ -36,6 +36,7 @@ export function removeHandlers(parts: AdminParts): Pick<AdminHandlers, 'RemoveLo
         if (!dryRun && !giveUp && confirm !== location) {
           throw fail.malformed('confirm must be the name of the location once more: this cannot be undone');
         }
+        if (!dryRun && !giveUp) log.warn({ location, force, deleteObjects }, 'an operator has a location removed');
         const events = removeLocation(removing, { location, dryRun, force, deleteObjects, giveUp }, signal);
         for await (const event of events) await send(asResponse(event));
       },

@@ -1,8 +1,10 @@
-/** PauseLocation, ResumeLocation, SetLimits, SetNamespaceLocations: what is kept in the database, and in force within seconds. */
+/** PauseLocation, ResumeLocation, SetLimits, Set- and ListNamespaceLocations: what is kept in the database, and in force within seconds. */
 import { Namespaces } from '../../lib/metadata/namespaces.js';
 import { Workers } from '../../lib/metadata/workers.js';
 import { fail } from '../../lib/rpc/errors.js';
 import type { AdminHandlers } from '../../proto/generated/entrepot/admin/v1/Admin.js';
+import type { ListNamespaceLocationsRequest__Output } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsRequest.js';
+import type { ListNamespaceLocationsResponse } from '../../proto/generated/entrepot/admin/v1/ListNamespaceLocationsResponse.js';
 import type { PauseLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/PauseLocationRequest.js';
 import type { PauseLocationResponse } from '../../proto/generated/entrepot/admin/v1/PauseLocationResponse.js';
 import type { ResumeLocationRequest__Output } from '../../proto/generated/entrepot/admin/v1/ResumeLocationRequest.js';
@@ -14,15 +16,16 @@ import type { SetNamespaceLocationsResponse } from '../../proto/generated/entrep
 import type { AdminParts } from './service.js';
 import { asLimit, asLocation, asNamespace } from './validate.js';
 
-type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations';
+type Calls = 'PauseLocation' | 'ResumeLocation' | 'SetLimits' | 'SetNamespaceLocations' | 'ListNamespaceLocations';
 
-export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): Pick<AdminHandlers, Calls> {
+export function settingsHandlers({ make, db, settings, onQueued, log }: AdminParts): Pick<AdminHandlers, Calls> {
   const workers = new Workers(db);
   const namespaces = new Namespaces(db, settings);
 
   async function pause(name: string, paused: boolean): Promise<void> {
     const location = asLocation('location', name);
     if (!(await workers.setPaused(location, paused))) throw fail.locationUnknown(location);
+    log.info({ location }, `an operator has ${paused ? 'paused' : 'resumed'} copying to this location`);
     onQueued();
   }
 
@@ -44,6 +47,7 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
         bytesPerSecond: asLimit('limits.bytes_per_second', request.limits?.bytesPerSecond ?? 0),
       };
       if (!(await workers.setLimits(location, limits))) throw fail.locationUnknown(location);
+      log.info({ location, ...limits }, 'an operator has set the limits of copying to this location');
       return {};
     }),
 
@@ -58,8 +62,17 @@ export function settingsHandlers({ make, db, settings, onQueued }: AdminParts): 
           replace,
         });
         if (unknown !== undefined) throw fail.locationUnknown(unknown);
+        log.info({ namespace: name, locations, replace }, "an operator has set where a namespace's blobs must be");
         onQueued();
         return {};
+      },
+    ),
+
+    ListNamespaceLocations: make.serverStream<ListNamespaceLocationsRequest__Output, ListNamespaceLocationsResponse>(
+      async ({ namespace }, send) => {
+        const only = namespace === '' ? undefined : asNamespace('namespace', namespace);
+        for (const { locations, ...each } of await namespaces.listed(only))
+          await send({ ...each, locations: [...locations] });
       },
     ),
   };

@@ -94,6 +94,7 @@ export class Roster {
     const shares = await workers.shares(self.id);
     this.#forgetRemoved(shares);
     const before = describe(this.#targets, this.#paused);
+    this.#tellPaused(shares);
     this.#paused = shares.filter(share => share.paused).map(share => share.location);
     this.#targets = shares.filter(share => this.#isMine(share) && !share.paused).map(share => this.#targetOf(share));
     for (const target of this.#targets) this.#tellLimits(target);
@@ -119,6 +120,14 @@ export class Roster {
       log.info({ location }, 'a worker of this location is back: it is no longer taken over');
     }
     metrics.takenOver.set({ location }, takesOver ? 1 : 0);
+  }
+
+  /** Says which locations were paused, and which go on, since the last time. */
+  #tellPaused(shares: readonly Share[]): void {
+    for (const { location, paused } of shares) {
+      if (paused === this.#paused.includes(location)) continue;
+      this.#options.log.info({ location }, `copying to this location ${paused ? 'is paused' : 'goes on'}`);
+    }
   }
 
   /** Says what this worker may take from now on, so that one can see when a limit is in force. */

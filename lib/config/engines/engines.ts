@@ -16,9 +16,14 @@ export interface Complaint {
   readonly message: string;
 }
 
+/** Whether this version can use the driver at all: a storage-proxy with another one does not start. */
+export function hasEngine(driver: string): boolean {
+  return Object.hasOwn(FORMS, driver);
+}
+
 /** What is wrong with the arguments of a driver. Of one that this version has no engine for, nothing is known. */
 export function engineComplaints(driver: string, given: unknown): readonly Complaint[] {
-  const form = Object.hasOwn(FORMS, driver) ? FORMS[driver] : undefined;
+  const form = hasEngine(driver) ? FORMS[driver] : undefined;
   return (form?.safeParse(given).error?.issues ?? []).flatMap(complaintsOf);
 }
 
