@@ -9,7 +9,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 interface Connection {
-  /** The answer that is being given. */
+  /** The answer that is being given; if others wait for it, the last of them. */
   answer: ServerResponse | undefined;
   /** When the last one was over, or the connection began. */
   restingSince: number;
@@ -26,9 +26,9 @@ export class Connections {
     });
   }
 
-  /** Call at the beginning of each request. */
-  begin(res: ServerResponse): void {
-    const connection = res.socket && this.#all.get(res.socket);
+  /** Call at the beginning of each request. (One that waits for the answer before has no socket yet.) */
+  begin(socket: Socket, res: ServerResponse): void {
+    const connection = this.#all.get(socket);
     if (!connection) return;
     connection.answer = res;
     res.once('close', () => {

@@ -17,6 +17,7 @@ import { answerClientErrors } from './client-errors.js';
 import { Connections } from './connections.js';
 import { endIdleConnections } from './idle.js';
 import type { ProxyProtocol } from './proxy-protocol.js';
+import { Turns } from './turns.js';
 
 /** For the whole head of a request, from the connection's or the last answer's end. */
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -125,15 +126,14 @@ export class HttpServer {
     server.maxHeadersCount = 0;
     const idle = endIdleConnections(server, this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
     answerClientErrors(server, idle.current);
-    // A client may send its next request before it has the answer to this one. They are taken one after the other: the next
-    // may close the upload that this one still writes (RFC 9112, 9.3.2).
+    const turns = new Turns();
     const onRequest: RequestListener = (req, res) => {
       const before = idle.current(req.socket)?.res;
       idle.begin(req, res);
-      this.#connections.begin(res);
+      this.#connections.begin(req.socket, res);
       proxyProtocol?.mark(req);
       if (this.#draining) sayFarewell(res);
-      if (before) before.once('close', () => req.socket.destroyed || this.#handler(req, res));
+      if (before) turns.after(before, req, () => this.#handler(req, res));
       else this.#handler(req, res);
     };
     server.on('request', onRequest);
