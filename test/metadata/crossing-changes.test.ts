@@ -13,7 +13,7 @@ import {
   queued,
   requeued,
   session,
-  untilWaitedFor,
+  whileWaiting,
 } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 
@@ -45,13 +45,7 @@ test('a mount without replication, while replication is switched on: its copies 
     [],
     '',
   ]);
-  const closing = m.requeue.closeGap().then(() => requeued(m));
-  try {
-    await untilWaitedFor(m, other);
-  } finally {
-    await other.query('commit');
-  }
-  await closing;
+  await whileWaiting(m, other, () => m.requeue.closeGap().then(() => requeued(m)));
   assert.equal(await queued(m, digest), ['eustorage']);
 });
 
@@ -61,13 +55,7 @@ test('an index that is pushed while one of its children is deleted is stored wit
   for (const child of children) await put(m, repo, child);
   await other.query('begin');
   await other.query('select remove_manifest($1, $2, $3, 5)', [...repo.split('/'), children[0]?.digest]);
-  const putting = put(m, repo, indexOf(children), 'all');
-  try {
-    await untilWaitedFor(m, other);
-  } finally {
-    await other.query('commit');
-  }
-  const outcome = await putting;
+  const outcome = await whileWaiting(m, other, () => put(m, repo, indexOf(children), 'all'));
   assert.is(outcome.kind, 'stored');
   assert.is((await m.db.query('select 1 from manifestchild')).length, 1);
 });
@@ -79,13 +67,8 @@ test('a child that is pushed while an index that lists it is deleted', async () 
   await put(m, repo, index);
   await other.query('begin');
   await other.query('select remove_manifest($1, $2, $3, 5)', [...repo.split('/'), index.digest]);
-  const putting = put(m, repo, child, 'one');
-  try {
-    await untilWaitedFor(m, other);
-  } finally {
-    await other.query('commit');
-  }
-  assert.is((await putting).kind, 'stored');
+  const outcome = await whileWaiting(m, other, () => put(m, repo, child, 'one'));
+  assert.is(outcome.kind, 'stored');
 });
 
 test('a child that is deleted while an index that lists it is pushed, after it', async () => {
@@ -95,13 +78,8 @@ test('a child that is deleted while an index that lists it is pushed, after it',
   const index = indexOf([child]);
   await other.query('begin');
   await putIn(other, repo, index, 'all');
-  const removing = m.manifests.remove(repo, child.digest);
-  try {
-    await untilWaitedFor(m, other);
-  } finally {
-    await other.query('commit');
-  }
-  assert.equal(await removing, [index.digest]);
+  const parents = await whileWaiting(m, other, () => m.manifests.remove(repo, child.digest));
+  assert.equal(parents, [index.digest]);
 });
 
 test.run();

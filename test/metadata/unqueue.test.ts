@@ -16,6 +16,7 @@ import {
   requeued,
   session,
   untilWaitedFor,
+  whileWaiting,
 } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 
@@ -42,17 +43,6 @@ async function ending(): Promise<void> {
   assert.is(rows.length, 1);
 }
 
-/** Begins `work`, and commits the other session's transaction once it is waited for. */
-async function whileWaiting<T>(work: () => Promise<T>): Promise<T> {
-  const working = work();
-  try {
-    await untilWaitedFor(m, other);
-  } finally {
-    await other.query('commit');
-  }
-  return working;
-}
-
 /** The blob is in both locations, no copy of it is queued but to these, and all is counted as it is. */
 async function assertThere(digest: Digest, waits: readonly string[] = []): Promise<void> {
   assert.equal(await queued(m, digest), waits);
@@ -73,7 +63,7 @@ test('a manifest while a copy of its blob is being recorded: nothing is queued, 
   const digest = await pushed(m, repo);
   await ending();
   const image = imageOf([digest]);
-  assert.equal(await whileWaiting(() => put(m, repo, image, 'v1')), { kind: 'stored' });
+  assert.equal(await whileWaiting(m, other, () => put(m, repo, image, 'v1')), { kind: 'stored' });
   await assertThere(digest);
   assert.is((await m.db.query('select 1 from pendingimage')).length, 0);
 });
@@ -86,14 +76,14 @@ test('a manifest while its blob, which is queued to another location, is being p
     ...newRepository().split('/'),
     digest,
   ]);
-  await whileWaiting(() => put(m, repo, imageOf([digest]), 'v1'));
+  await whileWaiting(m, other, () => put(m, repo, imageOf([digest]), 'v1'));
   await assertThere(digest);
 });
 
 test('another push of a blob while a copy of it is being recorded', async () => {
   const digest = await pushed(m, newRepository());
   await ending();
-  await whileWaiting(() => pushed(m, newRepository(), 'usstorage', digest));
+  await whileWaiting(m, other, () => pushed(m, newRepository(), 'usstorage', digest));
   await assertThere(digest);
 });
 
@@ -101,7 +91,7 @@ test('a mount of a blob while a copy of it is being recorded', async () => {
   const from = newRepository();
   const digest = await pushed(m, from);
   await ending();
-  await whileWaiting(() => m.blobs.mount({ repository: newRepository(), digest, from, traceId: '' }));
+  await whileWaiting(m, other, () => m.blobs.mount({ repository: newRepository(), digest, from, traceId: '' }));
   await assertThere(digest);
 });
 
@@ -109,7 +99,7 @@ test('a change of where blobs must be, while a copy is being recorded', async ()
   const digest = await pushed(m, newRepository());
   await m.places.setDefaults(['usstorage', 'eustorage', 'apstorage'], true);
   await ending();
-  await whileWaiting(() => requeued(m));
+  await whileWaiting(m, other, () => requeued(m));
   await assertThere(digest, ['apstorage']);
 });
 

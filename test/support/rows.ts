@@ -130,6 +130,17 @@ export async function untilWaitedFor(m: Metadata, client: pg.Client): Promise<vo
   if (!(await until(isWaitedFor, 10_000))) throw new Error('nothing waits for the transaction');
 }
 
+/** Begins `work`, and commits the transaction of `client` once it is waited for. */
+export async function whileWaiting<T>(m: Metadata, client: pg.Client, work: () => Promise<T>): Promise<T> {
+  const working = work();
+  try {
+    await untilWaitedFor(m, client);
+  } finally {
+    await client.query('commit');
+  }
+  return working;
+}
+
 /** A transaction that another client has begun, and a way to see that a statement of ours waits for it. */
 export async function transaction(m: Metadata): Promise<{ run: pg.Client; untilWaiting: () => Promise<void> }> {
   const client = await session(m);
