@@ -5,7 +5,7 @@ import { ManifestCache } from '../lib/cache/manifests.js';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
 import { Crossings } from '../lib/locations/crossing.js';
-import { Locations } from '../lib/locations/locations.js';
+import { Locations, SETTLE_MS } from '../lib/locations/locations.js';
 import { NearWorkers } from '../lib/locations/near-workers.js';
 import { ReplayBudget } from '../lib/locations/replay.js';
 import { Blobs } from '../lib/metadata/blobs.js';
@@ -42,9 +42,6 @@ import { createRegistry } from './registry/registry.js';
 import { Residency } from './registry/residency.js';
 import { splitTarget } from './registry/routes.js';
 import { WrittenUploads } from './registry/written-uploads.js';
-
-/** A gateway that starts while a location is away begins to serve after this time all the same. */
-const SETTLE_MS = 2_000;
 
 await runRole('gateway', start);
 

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { RedisCache } from '../lib/cache/redis.js';
 import type { Config } from '../lib/config/config.js';
-import { Locations } from '../lib/locations/locations.js';
+import { Locations, SETTLE_MS } from '../lib/locations/locations.js';
 import { AppliedCalls } from '../lib/metadata/applied-calls.js';
 import { Database } from '../lib/metadata/database.js';
 import { Events } from '../lib/metadata/events.js';
@@ -74,6 +74,7 @@ async function start(config: Config, log: Logger, signal: AbortSignal): Promise<
     onQueued: () => queued.notify(),
     ending: ending.signal,
   });
+  await locations.settle(SETTLE_MS, signal);
   const server = await startServer(config.workerListen, {
     services: [crossingService({ crossings, asking, locations, onAnswered, log }), admin],
     healthNames: [''],

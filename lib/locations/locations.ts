@@ -19,6 +19,8 @@ export interface LocationsOptions {
   readonly log: Logger;
 }
 
+/** A process that starts while a location is away begins its work after this time all the same. */
+export const SETTLE_MS = 2_000;
 const LOOK_AGAIN_MS = 20;
 
 export class Locations {

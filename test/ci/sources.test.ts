@@ -31,6 +31,8 @@ const SMALL = 20_000;
 const LARGE = 2 * MiB;
 /** Of a source that answers, and delivers next to nothing. */
 const SLOW_BYTES_PER_SECOND = 4_096;
+/** Of a source that takes about a second to say that it is healthy. */
+const LATE_BYTES_PER_SECOND = 1_500;
 const repository = parseRepository('team/app') ?? ('' as never);
 const folders = new Map<string, string>();
 const nodeMetrics = new Map<string, string>();
@@ -198,6 +200,18 @@ test('the bytes come from the first of the preference that is healthy, whatever 
   await comeFrom('usstorage', 'eustorage', bytes, async () => {
     await startWorker(['usstorage', 'eustorage']);
     await haveArrived(blobs, 'from us, by the other order');
+  });
+});
+
+test('a worker that starts waits for what a source says of itself, and does not turn to the next at once', async () => {
+  slowWay.bytesPerSecond = LATE_BYTES_PER_SECOND;
+  // Filed under eu, which is known to be healthy long before.
+  const blobs = await put(times(30, SMALL), 'eustorage', 'usstorage');
+  await comeFrom('usstorage', 'eustorage', 30 * SMALL, async () => {
+    await startWorker(['usstorage', 'eustorage'], { ENTREPOT_LOCATIONS: await locationsWithSlowUs() });
+    assert.ok(await until(() => isUsable('usstorage'), 10_000));
+    slowWay.bytesPerSecond = Number.POSITIVE_INFINITY;
+    await haveArrived(blobs, 'from us');
   });
 });
 
