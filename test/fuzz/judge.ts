@@ -7,6 +7,10 @@ import { isSound, type Outcome, type WireAnswer, type WireRequest } from './wire
 const notForClients: readonly string[] = ['UNAVAILABLE', 'UNKNOWN'];
 const clientCodes: readonly string[] = ERROR_CODES.filter(code => !notForClients.includes(code));
 
+type Asked = Pick<WireRequest, 'method' | 'headers'>;
+/** The request that follows on the same connection. */
+const FOLLOWING: Asked = { method: 'GET', headers: [] };
+
 /** What is wrong with all that came back; undefined if nothing is. */
 export function complaintOf(request: WireRequest, outcome: Outcome): string | undefined {
   // Node closes a connection that asks for a tunnel.
@@ -19,16 +23,21 @@ export function complaintOf(request: WireRequest, outcome: Outcome): string | un
     }
   }
   for (const [number, answer] of outcome.answers.entries()) {
-    const complaint = complaintOfAnswer(number === 0 ? request.method : 'GET', answer);
+    const complaint = number === 0 ? complaintOfAnswer(request, answer) : complaintOfAnswer(FOLLOWING, answer);
     if (complaint) return `${complaint}: ${answer.status} ${answer.body.toString('latin1').slice(0, 500)}`;
   }
   return undefined;
 }
 
-function complaintOfAnswer(method: string, answer: WireAnswer): string | undefined {
+function complaintOfAnswer({ method, headers: asked }: Asked, answer: WireAnswer): string | undefined {
   const { status, headers, body } = answer;
   if (status >= 500) return 'a fault of the server';
   if (status >= 400) return method === 'HEAD' ? undefined : complaintOfError(answer);
+  if (status === 304) {
+    const isCondition = asked.some(([name]) => name.toLowerCase() === 'if-none-match');
+    if (!isCondition || (method !== 'GET' && method !== 'HEAD')) return 'a 304 that nobody asked for';
+    return headers.etag ? undefined : 'a 304 without ETag';
+  }
   if (status >= 300) return 'a redirection that nobody makes';
   // What is told to be a digest's bytes is just that.
   const digest = headers['docker-content-digest'];
