@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { hexOf } from '../../lib/oci/digest.js';
 import { linkTo, type MadeBlob, makeBlob } from '../support/made-blobs.js';
+import { memoryGroup } from '../support/memory-group.js';
 import { findCommand } from '../support/needs.js';
 import { atEnd } from '../support/suite.js';
 import { temporaryFolder } from '../support/tmp.js';
@@ -20,13 +21,13 @@ export interface Distribution {
 const PORT = 5000;
 const TYPE = 'application/vnd.oci.image';
 
-/** Undefined if what it needs is not installed. */
-export async function startDistribution(wan: Wan): Promise<Distribution | undefined> {
+/** Undefined if what it needs is not installed. Each registry may use `memory` bytes, if given. */
+export async function startDistribution(wan: Wan, memory?: number): Promise<Distribution | undefined> {
   if (!findCommand('docker-registry') || !findCommand('skopeo')) return undefined;
   const folder = await temporaryFolder('bench-wan-distribution');
   const [source, target] = [join(folder, 'us'), join(folder, 'eu')];
-  await startRegistry(wan.us, source);
-  await startRegistry(wan.eu, target);
+  await startRegistry(wan.us, source, memory);
+  await startRegistry(wan.eu, target, memory);
   let round = 0;
   return {
     async copy(blobs, layers) {
@@ -48,7 +49,7 @@ export async function startDistribution(wan: Wan): Promise<Distribution | undefi
   };
 }
 
-async function startRegistry(region: Region, data: string): Promise<void> {
+async function startRegistry(region: Region, data: string, memory?: number): Promise<void> {
   await mkdir(data, { recursive: true });
   await writeFile(
     `${data}.yaml`,
@@ -59,7 +60,8 @@ async function startRegistry(region: Region, data: string): Promise<void> {
       http: { addr: `${region.address}:${PORT}`, relativeurls: true },
     }),
   );
-  const [program = '', ...parameters] = [...region.through, 'docker-registry', 'serve', `${data}.yaml`];
+  const within = memory ? await memoryGroup(memory) : [];
+  const [program = '', ...parameters] = [...within, ...region.through, 'docker-registry', 'serve', `${data}.yaml`];
   const child = spawn(program, parameters, { stdio: 'ignore' });
   const exited = once(child, 'exit');
   atEnd(async () => {

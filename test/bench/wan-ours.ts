@@ -7,6 +7,7 @@ import { migrate } from '../../lib/metadata/migrate.js';
 import { parseRepository } from '../../lib/oci/name.js';
 import { type Metadata, openMetadata, quiet } from '../support/clients.js';
 import type { MadeBlob } from '../support/made-blobs.js';
+import { memoryGroup } from '../support/memory-group.js';
 import { freePort } from '../support/ports.js';
 import { type StartedProcess, startProcess } from '../support/process.js';
 import { atEnd } from '../support/suite.js';
@@ -30,8 +31,11 @@ const DATABASE_PORT = 5432;
 const PROXY_PORT = 7071;
 const GATEWAY_PORT = 8080;
 
-/** A storage-proxy and the database in us, a storage-proxy and a worker in eu. */
-export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
+/**
+ * A storage-proxy and the database in us, a storage-proxy and a worker in eu. Each storage-proxy may use `memory` bytes, if
+ * given.
+ */
+export async function startOurs(wan: Wan, concurrency: number, memory?: number): Promise<Ours> {
   const folder = await temporaryFolder('bench-wan');
   const url = await startDatabase(wan.us, folder);
   const storage = { usstorage: join(folder, 'us'), eustorage: join(folder, 'eu') };
@@ -50,17 +54,23 @@ export async function startOurs(wan: Wan, concurrency: number): Promise<Ours> {
     ENTREPOT_WORKER_CONCURRENCY: concurrency,
     ENTREPOT_ANONYMOUS_ACCESS: 'push',
   };
-  const start = (script: string, region: Region, location: string, listen: Record<string, string>) =>
+  const start = (
+    script: string,
+    region: Region,
+    location: string,
+    listen: Record<string, string>,
+    within: readonly string[] = [],
+  ) =>
     startProcess({
       script,
       config,
-      through: region.through,
+      through: [...within, ...region.through],
       env: { QUAY_DISTRIBUTED_STORAGE_PREFERENCE: location, ...listen },
       ready: async started => /listening|copying blobs|the gateway serves/.test(started.log()),
     });
   for (const [region, location] of [[wan.us, 'usstorage'] as const, [wan.eu, 'eustorage'] as const]) {
     const listen = { ENTREPOT_STORAGE_PROXY_LISTEN: `${region.address}:${PROXY_PORT}` };
-    await start('storage-proxy/main.js', region, location, listen);
+    await start('storage-proxy/main.js', region, location, listen, memory ? await memoryGroup(memory) : []);
   }
   const worker = await start('worker/main.js', wan.eu, 'eustorage', { ENTREPOT_WORKER_LISTEN: '127.0.0.1:7091' });
   const metadata = openMetadata(url, { libraryNamespace: 'library', replicate: false, writeQuorum: 1 });

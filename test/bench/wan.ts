@@ -30,6 +30,10 @@ const help = `Usage: npm run bench:wan -- [options]
   --part N         only one Nth of each load's bytes, for a quick look
   --offload        the ends of the wire take and hand over many segments as one, as network cards do; without, each
                    packet costs the machine's cores what such cards would spare them
+  --memory MIB     what each storage-proxy, and each registry beside them, may use, its files in the kernel's memory
+                   included (default 1024, as the Helm chart has it); 0: no limit. Without one, a copy takes new memory
+                   for all that it writes, and a virtual machine that gives its unused memory back must ask its host for
+                   each page: ten times what writing it costs
   --ours           without skopeo`;
 
 const { values } = parseArgs({
@@ -43,6 +47,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     part: { type: 'string', default: '1' },
     offload: { type: 'boolean', default: false },
+    memory: { type: 'string', default: '1024' },
     ours: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -54,6 +59,7 @@ if (values.help) {
 
 const MIB = 1024 * 1024;
 const part = Number(values.part);
+const memory = Number(values.memory) * MIB || undefined;
 
 /** What is to be copied. As images, `layers` go into each. */
 const loads = [
@@ -82,10 +88,11 @@ for (const loss of values.loss.split(',').map(Number)) {
     console.log(
       `\n\n${wire.rateMbit} Mbit/s, ${2 * wire.delayMs} ms there and back, ${loss} % loss, ${wan.congestionControl}` +
         `${values.offload ? ', offload' : ''}; ` +
+        `${memory ? `${values.memory} MiB for each node, ` : ''}` +
         `${cpus().length} cores, Node.js ${process.version}`,
     );
-    const ours = await startOurs(wan, Number(values['at-a-time']));
-    const peer = values.ours ? undefined : await startDistribution(wan);
+    const ours = await startOurs(wan, Number(values['at-a-time']), memory);
+    const peer = values.ours ? undefined : await startDistribution(wan, memory);
     console.log(row(['', 'entrepot, s', 'Mbit/s', 'iperf3 -P 8', 'ratio', 'skopeo, s', 'ratio']));
     const rounds = loads.flatMap(load => Array.from({ length: Number(values.rounds) }, () => load));
     for (const load of [first, ...rounds]) {
