@@ -19,6 +19,13 @@ const WIDE = 28;
 const STRIPES_SEEN = 48;
 const WITH_GAPS = 0.25;
 
+/**
+ * Before that, so many are passed over: after a pause of so long, connections send all they may at once, and after a wide
+ * time more is on its way than has room. Both overflow a buffer for a moment, and look like loss.
+ */
+const PASSED_OVER = 96;
+const PAUSE_MS = 500;
+
 /** Where first bytes wait longer than this on average, beyond the shortest time, there is a queue. */
 const QUEUE_MS = 100;
 
@@ -42,6 +49,9 @@ const LEAST_STRIPES = 2;
 export class Width {
   readonly #now: () => number;
   #onTheWay = 0;
+  #lastOverAt = Number.NEGATIVE_INFINITY;
+  /** How many that come are passed over. */
+  #passedOver = 0;
   #wideUntil = Number.NEGATIVE_INFINITY;
   #wideMs = WIDE_MS;
   #shortestMs = Number.POSITIVE_INFINITY;
@@ -71,11 +81,13 @@ export class Width {
 
   /** A stripe is asked for; `over` when it has come, or nobody waits for it any more. */
   asked(): void {
+    if (this.#onTheWay === 0) this.#afterPause(this.#now() - this.#lastOverAt);
     this.#onTheWay++;
   }
 
   over(): void {
     this.#onTheWay--;
+    this.#lastOverAt = this.#now();
   }
 
   get #isWide(): boolean {
@@ -85,7 +97,14 @@ export class Width {
   /** A stripe has come: how long its first bytes took, and the longest time between two of its pieces after that. */
   came(firstBytesMs: number, longestGapMs: number): void {
     this.#shortestMs = Math.min(this.#shortestMs, firstBytesMs);
-    if (this.#isWide) return;
+    if (this.#isWide) {
+      this.#lookAnew();
+      return;
+    }
+    if (this.#passedOver > 0) {
+      this.#passedOver--;
+      return;
+    }
     this.#seen++;
     this.#firstBytesMs += firstBytesMs;
     if (longestGapMs > Math.max(LEAST_GAP_MS, GAP_TIMES * this.#shortestMs)) this.#withGaps++;
@@ -98,6 +117,22 @@ export class Width {
       this.#wideMs = WIDE_MS;
     }
     this.#shortestMs *= FORGOTTEN;
+    this.#forget();
+  }
+
+  /** A pause of minutes says nothing of the way: what was left of the wide time before it is left after it. */
+  #afterPause(ms: number): void {
+    if (ms <= PAUSE_MS) return;
+    this.#lookAnew();
+    if (ms < MOST_WIDE_MS && this.#wideUntil > this.#lastOverAt) this.#wideUntil += ms;
+  }
+
+  #lookAnew(): void {
+    this.#passedOver = PASSED_OVER;
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#seen = 0;
     this.#firstBytesMs = 0;
     this.#withGaps = 0;

@@ -225,7 +225,13 @@ test('where bytes come with gaps, as over connections that lose packets, there a
   const size = BLOB.length;
   const locations = source(size, MiB / 2);
   locations.onCall = call => call.open();
-  const reader = new Reader(open(locations, size, { transient: true }));
+  const budget = new ReadAhead();
+  const width = budget.widthOf('scripted');
+  // Those that are passed over at first (width.ts).
+  width.asked();
+  for (let i = 0; i < 96; i++) width.came(1_000, 0);
+  width.over();
+  const reader = new Reader(open(locations, size, { transient: true, budget }));
   await settled();
   assert.is(locations.open.length, 16);
   // It is decided after three rounds of sixteen, if none of them was asked for twice.

@@ -6,6 +6,9 @@ import { suite } from '../support/suite.js';
 const test = suite('locations: width');
 const [NARROW, WIDE] = [16, 28];
 
+/** What is passed over after each pause, and after a wide time. */
+const PASSED_OVER = 96;
+
 /** A width with a clock of its own, and a link with this round trip. */
 function start(roundTripMs: number) {
   let now = 1_000;
@@ -69,7 +72,8 @@ test('after thirty seconds it is narrow again, and decided anew', () => {
   assert.is(width.stripes, WIDE);
   pass(1);
   assert.is(width.stripes, NARROW);
-  come(47, { gapMs: 80 });
+  // What was asked for while it was wide overflows a buffer by itself.
+  come(PASSED_OVER + 47, { gapMs: 80 });
   assert.is(width.stripes, NARROW);
   come(1, { gapMs: 80 });
   assert.is(width.stripes, WIDE);
@@ -78,16 +82,53 @@ test('after thirty seconds it is narrow again, and decided anew', () => {
 test('each time that gaps are found again, it is wide for twice as long, and no longer than 240 seconds', () => {
   const { width, come, pass } = start(80);
   for (const seconds of [30, 60, 120, 240, 240]) {
-    come(48, { gapMs: 80 });
+    come(PASSED_OVER + 48, { gapMs: 80 });
     pass(1_000 * seconds - 1);
     assert.is(width.stripes, WIDE, `for ${seconds} s`);
     pass(1);
     assert.is(width.stripes, NARROW, `for ${seconds} s`);
   }
-  come(48, {});
+  come(PASSED_OVER + 48, {});
   come(48, { gapMs: 80 });
   pass(30_000);
   assert.is(width.stripes, NARROW, 'once there were none, it begins anew');
+});
+
+test('what comes first, and after a pause, does not count: connections send all they may at once', () => {
+  const { width, come, pass } = start(80);
+  width.asked();
+  come(PASSED_OVER + 47, { gapMs: 80 });
+  assert.is(width.stripes, NARROW);
+  width.over();
+  pass(501);
+  width.asked();
+  come(PASSED_OVER + 47, { gapMs: 80 });
+  assert.is(width.stripes, NARROW);
+  width.over();
+  pass(500);
+  width.asked();
+  come(1, { gapMs: 80 });
+  assert.is(width.stripes, WIDE, 'a pause of 500 ms is none');
+});
+
+test('a pause of less than four minutes takes nothing from the time for which it is wide', () => {
+  for (const { pauseMs, after } of [
+    { pauseMs: 239_999, after: WIDE },
+    { pauseMs: 240_000, after: NARROW },
+  ]) {
+    const { width, come, pass } = start(80);
+    width.asked();
+    come(PASSED_OVER + 48, { gapMs: 80 });
+    pass(10_000);
+    width.over();
+    pass(pauseMs);
+    width.asked();
+    assert.is(width.stripes, after, `${pauseMs} ms`);
+    pass(19_999);
+    assert.is(width.stripes, after, `${pauseMs} ms`);
+    pass(1);
+    assert.is(width.stripes, NARROW, `${pauseMs} ms`);
+  }
 });
 
 test('a way that has become longer is not taken for a queue for ever', () => {
@@ -115,7 +156,7 @@ test('reads share the stripes, with two for each at the least; beyond that there
   width.over();
   assert.ok(width.hasRoom);
   width.asked();
-  come(48, { gapMs: 80 });
+  come(PASSED_OVER + 48, { gapMs: 80 });
   assert.ok(width.hasRoom, 'it is wide');
   assert.is(width.share(8), 3);
 });
