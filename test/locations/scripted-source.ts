@@ -5,6 +5,7 @@
 import { pino } from 'pino';
 import { Location } from '../../lib/locations/location.js';
 import { Locations } from '../../lib/locations/locations.js';
+import type { ReadAhead } from '../../lib/locations/read-ahead.js';
 import { type BlobBody, RemoteStore, type StoreContext } from '../../lib/locations/store.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { fail, type StatusError } from '../../lib/rpc/errors.js';
@@ -149,4 +150,12 @@ export class ScriptedSource extends Locations {
   get askedFor(): number {
     return Math.max(0, ...this.calls.map(({ end }) => end));
   }
+}
+
+/** What is found out about the way from the scripted location, past the first stripes, which are passed over (width.ts). */
+export function pastFirstStripes(readAhead: ReadAhead): void {
+  const width = readAhead.widthOf('scripted');
+  width.asked();
+  for (let i = 0; i < 96; i++) width.came(1_000, 0);
+  width.over();
 }

@@ -9,7 +9,7 @@ import { pattern } from '../support/bytes.js';
 import { rejects } from '../support/rejects.js';
 import { suite } from '../support/suite.js';
 import { finished, soon } from '../support/wait.js';
-import { type ScriptedCall, ScriptedSource } from './scripted-source.js';
+import { pastFirstStripes, type ScriptedCall, ScriptedSource } from './scripted-source.js';
 
 const test = suite('locations: striped reads');
 const MiB = 1024 * 1024;
@@ -226,11 +226,7 @@ test('where bytes come with gaps, as over connections that lose packets, there a
   const locations = source(size, MiB / 2);
   locations.onCall = call => call.open();
   const budget = new ReadAhead();
-  const width = budget.widthOf('scripted');
-  // Those that are passed over at first (width.ts).
-  width.asked();
-  for (let i = 0; i < 96; i++) width.came(1_000, 0);
-  width.over();
+  pastFirstStripes(budget);
   const reader = new Reader(open(locations, size, { transient: true, budget }));
   await settled();
   assert.is(locations.open.length, 16);

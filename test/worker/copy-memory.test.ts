@@ -10,7 +10,7 @@ import { Crossing } from '../../worker/crossing/crossing.js';
 import { RingMemory } from '../../worker/crossing/ring.js';
 import { copyLarge } from '../../worker/replicate/large.js';
 import { Throttle } from '../../worker/replicate/throttle.js';
-import { ScriptedSource } from '../locations/scripted-source.js';
+import { pastFirstStripes, ScriptedSource } from '../locations/scripted-source.js';
 import { pattern } from '../support/bytes.js';
 import { suite } from '../support/suite.js';
 import { finished } from '../support/wait.js';
@@ -64,6 +64,7 @@ class Source extends ScriptedSource {
   constructor(memory: Memory, gapMs: number) {
     super(BLOB, MiB / 2);
     this.readAhead = new CountedReadAhead(memory);
+    pastFirstStripes(this.readAhead);
     this.onCall = call => {
       this.widest = Math.max(this.widest, this.open.length);
       call.give(gapMs > 0 ? MiB / 2 : undefined);
