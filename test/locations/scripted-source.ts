@@ -156,6 +156,6 @@ export class ScriptedSource extends Locations {
 export function pastFirstStripes(readAhead: ReadAhead): void {
   const width = readAhead.widthOf('scripted');
   width.asked();
-  for (let i = 0; i < 96; i++) width.came(1_000, 0);
+  for (let i = 0; i < 48; i++) width.came(1_000, 0);
   width.over();
 }

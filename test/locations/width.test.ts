@@ -7,7 +7,7 @@ const test = suite('locations: width');
 const [NARROW, WIDE] = [16, 28];
 
 /** What is passed over after each pause, and after a wide time. */
-const PASSED_OVER = 96;
+const PASSED_OVER = 48;
 
 /** A width with a clock of its own, and a link with this round trip. */
 function start(roundTripMs: number) {
