@@ -1,38 +1,20 @@
 /** The HTTP server and its middleware, on real sockets, with handlers that do only what a test needs. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { createApp } from '../../gateway/http/app.js';
 import { readBody, readWholeBody } from '../../gateway/http/body.js';
 import type { Context } from '../../gateway/http/context.js';
 import { oci } from '../../gateway/http/errors.js';
 import { sendStream } from '../../gateway/http/send.js';
 import { HttpServer } from '../../gateway/http/server.js';
-import { createLogger, type Logger } from '../../lib/telemetry/log.js';
+import { createLogger } from '../../lib/telemetry/log.js';
 import { ociClient } from '../support/oci-client.js';
 import { RawConnection } from '../support/raw-http.js';
 import { suite } from '../support/suite.js';
-import { finished, soon, until } from '../support/wait.js';
+import { soon } from '../support/wait.js';
+import { serving } from './serving.js';
 
 const test = suite('gateway http');
 const log = createLogger({ name: 'test', level: 'silent' });
-
-/** Serves `handle` while `use` runs. */
-async function serving(
-  handle: (ctx: Context) => Promise<void>,
-  use: (port: number, server: HttpServer) => Promise<void>,
-  limits: { idleTimeoutMs?: number; headersTimeoutMs?: number; log?: Logger } = {},
-): Promise<void> {
-  const server = new HttpServer({ log, ...limits });
-  const { port } = await server.listen(
-    { host: '127.0.0.1', port: 0 },
-    createApp({ log, handle, onAnswered: () => {} }).callback(),
-  );
-  try {
-    await use(port, server);
-  } finally {
-    await server.stop(500);
-  }
-}
 
 const big = () => oci.tooLarge('too large');
 const codeOf = (body: string) => JSON.parse(body).errors[0].code;
@@ -99,80 +81,6 @@ test('what Node would answer by itself, without a word, is ours to answer', asyn
     assert.equal([tunnel.status, tunnel.headers.allow, codeOf(tunnel.body)], [405, 'GET, HEAD', 'UNSUPPORTED']);
     await connection.closed;
   });
-});
-
-test('requests that a client sends all at once are taken one after the other', async () => {
-  const order: string[] = [];
-  await serving(
-    async ctx => {
-      order.push(`begin ${ctx.path}`);
-      await sleep(ctx.path === '/4' ? 1_000 : 20);
-      ctx.body = ctx.path;
-      order.push(`end ${ctx.path}`);
-    },
-    async port => {
-      const connection = await RawConnection.open(port);
-      const request = (path: string) => `PUT ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab`;
-      await connection.write(['/1', '/2', '/3'].map(request).join(''));
-      for (const path of ['/1', '/2', '/3']) assert.is((await connection.answer()).body, path);
-      assert.equal(
-        order,
-        ['/1', '/2', '/3'].flatMap(path => [`begin ${path}`, `end ${path}`]),
-      );
-      // Whoever is gone by then is not served any more.
-      await connection.write(['/4', '/5'].map(request).join(''));
-      assert.ok(await until(async () => order.includes('begin /4'), 10_000));
-      connection.close();
-      assert.ok(await until(async () => order.includes('end /4'), 10_000));
-      assert.not(order.includes('begin /5'));
-    },
-  );
-});
-
-test('a client that sends requests without end before it has an answer is cut', async () => {
-  let begun = 0;
-  let release = () => {};
-  const released = new Promise<void>(resolve => {
-    release = resolve;
-  });
-  await serving(
-    async ctx => {
-      begun++;
-      await released;
-      ctx.body = 'hello';
-    },
-    async port => {
-      const connection = await RawConnection.open(port);
-      try {
-        await connection.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200));
-        await finished(connection.closed);
-      } finally {
-        release();
-      }
-      assert.is(begun, 1);
-    },
-  );
-});
-
-test('a server that ends waits for what a client has sent all at once', async () => {
-  const begun: string[] = [];
-  await serving(
-    async ctx => {
-      begun.push(ctx.path);
-      // Longer than a connection may rest then.
-      await sleep(ctx.path === '/2' ? 3_000 : 100);
-      ctx.body = ctx.path;
-    },
-    async (port, server) => {
-      const connection = await RawConnection.open(port);
-      await connection.write(['/1', '/2'].map(path => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''));
-      assert.is((await connection.answer()).body, '/1');
-      assert.ok(await until(async () => begun.includes('/2'), 10_000));
-      const stopped = server.stop(10_000);
-      assert.is((await connection.answer()).body, '/2');
-      await stopped;
-    },
-  );
 });
 
 test('a silent client is ended, also in the middle of its body; one that moves bytes lives on', async () => {
@@ -424,90 +332,5 @@ test('unexpected errors tell nothing of themselves', async () => {
     },
   );
 });
-
-test('draining: answers in flight finish, connections are given back, then nobody is let in', async () => {
-  await serving(
-    async ctx => {
-      if (ctx.path === '/slow') await sleep(1_500);
-      ctx.body = 'done';
-    },
-    async (port, server) => {
-      const slow = await RawConnection.open(port);
-      slow.head('GET /slow HTTP/1.1', 'Host: x');
-      const idle = await RawConnection.open(port);
-      await sleep(100);
-      const stopped = server.stop(5_000, 1_000);
-      idle.head('GET / HTTP/1.1', 'Host: x');
-      // Those who have not heard of it yet are let in, for a while.
-      const late = await RawConnection.open(port);
-      late.head('GET / HTTP/1.1', 'Host: x');
-      for (const connection of [idle, late]) {
-        const farewell = await connection.answer();
-        assert.is(farewell.status, 200);
-        assert.is(farewell.headers.connection, 'close');
-      }
-      await sleep(1_100);
-      assert.is(await isLetIn(port), false, 'after the farewell');
-      const finished = await slow.answer();
-      assert.is(finished.body, 'done');
-      assert.is(finished.headers.connection, 'close', 'also what had begun before');
-      await stopped;
-      await slow.closed;
-    },
-  );
-});
-
-test('draining: a connection that could not be told lives on for two seconds after its answer', async () => {
-  await serving(
-    async ctx => {
-      ctx.res.writeHead(200, { 'Content-Length': 4 });
-      if (ctx.path === '/slow') ctx.res.write('do');
-      if (ctx.path === '/slow') await sleep(300);
-      ctx.res.end(ctx.path === '/slow' ? 'ne' : 'done');
-      ctx.respond = false;
-    },
-    async (port, server) => {
-      const slow = await RawConnection.open(port);
-      slow.head('GET /slow HTTP/1.1', 'Host: x');
-      const resting = await RawConnection.open(port);
-      await sleep(100);
-      const stopped = server.stop(20_000);
-      const answer = await slow.answer();
-      assert.not.equal(answer.headers.connection, 'close');
-      await sleep(200);
-      slow.head('GET / HTTP/1.1', 'Host: x');
-      assert.is((await slow.answer()).headers.connection, 'close');
-      await Promise.all([slow.closed, resting.closed, stopped]);
-    },
-  );
-});
-
-test('draining: who does not finish in time is cut, and the log says how many', async () => {
-  const lines: object[] = [];
-  const saying = Object.assign(Object.create(log), { warn: (fields: object) => void lines.push(fields) });
-  await serving(
-    async ctx => {
-      await readWholeBody(ctx, { limit: 100, tooLarge: big });
-    },
-    async (port, server) => {
-      const stuck = await RawConnection.open(port);
-      stuck.head('PUT / HTTP/1.1', 'Host: x', 'Content-Length: 5');
-      await sleep(50);
-      const began = Date.now();
-      await server.stop(1_000);
-      assert.ok(Date.now() - began < 10_000);
-      await stuck.closed;
-      assert.equal(lines, [{ requests: 1 }]);
-    },
-    { log: saying },
-  );
-});
-
-async function isLetIn(port: number): Promise<boolean> {
-  return RawConnection.open(port).then(
-    () => true,
-    () => false,
-  );
-}
 
 test.run();
