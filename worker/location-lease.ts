@@ -49,7 +49,7 @@ class Held {
     this.#lease = lease;
     this.#leaseMs = leaseMs;
     this.#askedAt = askedAt;
-    this.#ending = this.#end();
+    this.#ending = this.#runOut();
     this.#renewing = setInterval(() => void this.#renew(), leaseMs / 4);
   }
 
@@ -76,10 +76,10 @@ class Held {
     if (this.#lost.signal.aborted || askedAt < this.#askedAt) return;
     this.#askedAt = askedAt;
     clearTimeout(this.#ending);
-    this.#ending = this.#end();
+    this.#ending = this.#runOut();
   }
 
-  #end(): NodeJS.Timeout {
+  #runOut(): NodeJS.Timeout {
     return setTimeout(() => this.#lost.abort(), this.#leaseMs - (performance.now() - this.#askedAt));
   }
 }
