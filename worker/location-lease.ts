@@ -58,17 +58,14 @@ class Held {
   }
 
   async end(): Promise<void> {
-    clearInterval(this.#renewing);
-    clearTimeout(this.#ending);
-    // What of a renewal comes back after this is of no use to anybody.
-    this.#lost.abort();
+    this.#lose();
     await this.#work.end(this.#lease).catch(() => {});
   }
 
   async #renew(): Promise<void> {
     const askedAt = performance.now();
     try {
-      if (!(await this.#work.renew(this.#lease))) this.#lost.abort();
+      if (!(await this.#work.renew(this.#lease))) this.#lose();
     } catch {
       // Tried again, until it has run out.
       return;
@@ -80,7 +77,14 @@ class Held {
   }
 
   #runOut(): NodeJS.Timeout {
-    return setTimeout(() => this.#lost.abort(), this.#leaseMs - (performance.now() - this.#askedAt));
+    return setTimeout(() => this.#lose(), this.#leaseMs - (performance.now() - this.#askedAt));
+  }
+
+  /** It is not renewed any more; what a renewal answers that is still on its way changes nothing. */
+  #lose(): void {
+    clearInterval(this.#renewing);
+    clearTimeout(this.#ending);
+    this.#lost.abort();
   }
 }
 

@@ -24,7 +24,7 @@ const WITH_GAPS = 0.25;
  * time more is on its way than has room. Both overflow a buffer for a moment, and look like loss: over 1 Gbit/s and 80 ms,
  * most of the first 24 stripes have a gap, some of the second 24, and hardly any after that.
  */
-const PASSED_OVER = 48;
+export const PASSED_OVER = 48;
 const PAUSE_MS = 500;
 
 /** Where first bytes wait longer than this on average, beyond the shortest time, there is a queue. */

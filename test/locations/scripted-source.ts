@@ -7,6 +7,7 @@ import { Location } from '../../lib/locations/location.js';
 import { Locations } from '../../lib/locations/locations.js';
 import type { ReadAhead } from '../../lib/locations/read-ahead.js';
 import { type BlobBody, RemoteStore, type StoreContext } from '../../lib/locations/store.js';
+import { PASSED_OVER } from '../../lib/locations/width.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { fail, type StatusError } from '../../lib/rpc/errors.js';
 
@@ -156,6 +157,6 @@ export class ScriptedSource extends Locations {
 export function pastFirstStripes(readAhead: ReadAhead): void {
   const width = readAhead.widthOf('scripted');
   width.asked();
-  for (let i = 0; i < 48; i++) width.came(1_000, 0);
+  for (let i = 0; i < PASSED_OVER; i++) width.came(1_000, 0);
   width.over();
 }

@@ -1,4 +1,5 @@
 /** Working on a location under a lease: it is kept up, and ends in time whatever becomes of its renewals. */
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { WorkLease } from '../../lib/metadata/location-work.js';
@@ -34,8 +35,9 @@ class Leases {
 }
 
 /** Works under a lease until it is lost, or for `ms` milliseconds; answers for how long that was. */
-async function work(leases: Leases, ms = 60_000, signal = new AbortController().signal): Promise<number> {
+async function work(leases: Leases, ms = 60_000): Promise<number> {
   const began = performance.now();
+  const { signal } = new AbortController();
   const run = async function* (ending: AbortSignal) {
     await sleep(ms, undefined, { signal: ending });
     yield 'done';
@@ -91,6 +93,20 @@ test('it runs from when the renewal was asked for, not from when it was answered
   // The first one was asked for a quarter of a lease before the second.
   const soonEnough = sleep((7 / 8) * LEASE_MS).then(() => 'later');
   assert.is(await Promise.race([working.then(() => 'over'), soonEnough]), 'over');
+});
+
+test('once it has run out it is not renewed, though the work takes its time to end', async () => {
+  const leases = new Leases(hangs);
+  let renewals = 0;
+  const run = async function* (ending: AbortSignal) {
+    await once(ending, 'abort');
+    renewals = leases.renewals;
+    await sleep(LEASE_MS);
+    yield 'done';
+  };
+  const { signal } = new AbortController();
+  for await (const _ of underLease(leases, { location: 'eu', kind: 'adopt' }, signal, run, LEASE_MS));
+  assert.is(leases.renewals, renewals);
 });
 
 test('one that somebody else has taken ends the work at once', async () => {
