@@ -15,6 +15,17 @@ export async function connections(pid: number, ports: readonly number[]): Promis
   return (await connectionsOf(pid)).filter(({ port }) => ports.includes(port)).map(({ local }) => local);
 }
 
+/** Connections to a port of this machine whose process is gone, and which the server has not closed: it is not done with them. */
+export async function abandoned(port: number): Promise<string[]> {
+  const left = (await table('self')).filter(
+    each => each.port === port && each.inode === '0' && each.state !== TIME_WAIT,
+  );
+  return left.map(({ local, state }) => `${local} state ${state}`);
+}
+
+/** Both sides have closed, as /proc writes it. */
+const TIME_WAIT = '06';
+
 interface Connection {
   readonly local: string;
   /** The other side's. */
@@ -22,20 +33,23 @@ interface Connection {
   readonly state: string;
   /** Bytes that the process has not taken yet. */
   readonly waiting: number;
+  /** Of its socket; 0 if no process has it. */
+  readonly inode: string;
 }
 
 async function connectionsOf(pid: number | 'self'): Promise<Connection[]> {
   const own = await socketsOf(pid);
-  const table = await readFile(`/proc/${pid}/net/tcp`, 'utf8');
-  return table
-    .trim()
-    .split('\n')
-    .slice(1)
-    .flatMap(line => {
-      const [, local = '', remote, state = '', queues, , , , , inode = ''] = line.trim().split(/\s+/);
-      const number = (pair: string | undefined) => Number.parseInt(pair?.split(':')[1] ?? '0', 16);
-      return own.has(inode) ? [{ local, port: number(remote), state, waiting: number(queues) }] : [];
-    });
+  return (await table(pid)).filter(({ inode }) => own.has(inode));
+}
+
+/** All connections over IPv4, of whatever process. */
+async function table(pid: number | 'self'): Promise<Connection[]> {
+  const lines = (await readFile(`/proc/${pid}/net/tcp`, 'utf8')).trim().split('\n').slice(1);
+  const number = (pair: string | undefined) => Number.parseInt(pair?.split(':')[1] ?? '0', 16);
+  return lines.map(line => {
+    const [, local = '', remote, state = '', queues, , , , , inode = ''] = line.trim().split(/\s+/);
+    return { local, port: number(remote), state, waiting: number(queues), inode };
+  });
 }
 
 async function socketsOf(pid: number | 'self'): Promise<Set<string>> {

@@ -6,7 +6,7 @@ import { answers, type Daemon, runTool, startDaemon } from '../support/daemon.js
 import { freePorts } from '../support/ports.js';
 import { temporaryFolder } from '../support/tmp.js';
 import { until } from '../support/wait.js';
-import { connections } from './sockets.js';
+import { abandoned, connections } from './sockets.js';
 import type { S3Server } from './store.js';
 
 /** What it needs of test/support/needs.ts. */
@@ -14,6 +14,8 @@ export const SWIFT_NEEDS = ['swift-proxy', 'swift-account', 'swift-container', '
 
 const USER = 'test:tester';
 const KEY = 'testing';
+/** It is at rest if it was seen so that many times, one after the other. */
+const RESTFUL = 10;
 /** Somebody who owns nothing. */
 const OTHER = { accessKey: 'test:proxy', secretKey: 'proxying' };
 
@@ -41,8 +43,9 @@ export async function startSwift(): Promise<S3Server> {
       answers(`http://127.0.0.1:${at}/`),
     );
   }
+  const health = `http://127.0.0.1:${port}/healthcheck`;
   const front: Daemon = await startDaemon('swift-proxy-server', [join(etc, 'proxy-server.conf'), '-v'], () =>
-    answers(`http://127.0.0.1:${port}/healthcheck`),
+    answers(health),
   );
   return {
     name: 'Swift s3api',
@@ -70,15 +73,17 @@ export async function startSwift(): Promise<S3Server> {
       await fetch(path, { method: 'PUT', headers, signal: AbortSignal.timeout(5_000) });
     },
     hidden: bucket => segmentsOf(port, bucket),
-    // The proxy opens a connection for each request to another server, and closes it after. It may not have begun yet with
-    // what has just been sent.
+    // The proxy opens a connection for each request to another server, and closes it after. Between two of them it has
+    // none: so it is asked for something itself each time, which it answers in its turn, however slow the machine is.
     quiet: async () => {
-      let idleSince = Date.now();
-      const isIdle = async () => {
-        if ((await connections(front.pid, [account, container, object])).length > 0) idleSince = Date.now();
-        return Date.now() - idleSince > 500;
+      let restful = 0;
+      const isQuiet = async () => {
+        const answered = await answers(health).catch(() => false);
+        const busy = [...(await abandoned(port)), ...(await connections(front.pid, [account, container, object]))];
+        restful = answered && busy.length === 0 ? restful + 1 : 0;
+        return restful === RESTFUL;
       };
-      if (!(await until(isIdle, 30_000))) throw new Error('Swift does not come to rest');
+      if (!(await until(isQuiet, 30_000))) throw new Error('Swift does not come to rest');
     },
   };
 }

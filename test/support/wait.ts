@@ -12,17 +12,23 @@ export async function until(condition: () => boolean | Promise<boolean>, withinM
   return condition();
 }
 
-/** Repeats an assertion until it holds; after `withinMs` its failure is thrown. */
+/** Repeats an assertion until it holds; after `withinMs` its failure is thrown, with what was found. */
 export async function soon(what: string, assertion: () => Promise<void>, withinMs = 10_000): Promise<void> {
   const deadline = Date.now() + withinMs;
   while (true) {
     try {
       return await assertion();
     } catch (error) {
-      if (Date.now() > deadline) throw new Error(`${what}: ${(error as Error).message}`, { cause: error });
+      if (Date.now() > deadline) throw new Error(`${what}: ${saidBy(error)}`, { cause: error });
     }
     await sleep(10);
   }
+}
+
+/** An error's message, and of an assertion also how the values differ. */
+function saidBy(error: unknown): string {
+  const { message, details } = error as { message?: string; details?: unknown };
+  return typeof details === 'string' ? `${message} ${details}` : String(message);
 }
 
 /** Asserts that something settles soon. */
