@@ -17,6 +17,14 @@ import type { Security } from '../rpc/security.js';
  */
 const LANES = 16;
 
+/**
+ * How many are used where the node sends with BBR. Then a loss slows nothing down, and what matters is that each connection
+ * has its next call on the way before it is done with the last: of 28 calls, eight have that always, of sixteen only half at
+ * any time (seen over 1 Gbit/s and 80 ms with 0.1 % loss: 0.84 instead of 0.80 of what iperf3 carried). With CUBIC, sixteen
+ * carried twice what eight did.
+ */
+const LANES_WITH_BBR = 8;
+
 /** More than that wait for each other, and are made only if every other connection has as many. */
 const MOST_CALLS_EACH = 4;
 
@@ -56,12 +64,19 @@ interface Lane {
 export class Lanes {
   readonly #address: string;
   readonly #security: Security;
+  /** Those beyond what is used now are left alone until they have been idle for long enough. */
   readonly #lanes: Lane[] = [];
+  #used = LANES;
   #turn = 0;
 
   constructor(address: string, security: Security) {
     this.#address = address;
     this.#security = security;
+  }
+
+  /** Says which TCP congestion control the node sends with, as the kernel names it; `bbr` may be followed by a version. */
+  sentWith(congestionControl: string): void {
+    this.#used = /^bbr/.test(congestionControl) ? LANES_WITH_BBR : LANES;
   }
 
   /** The connection on which a call will be over soonest; call `done`, once, when it is. */
@@ -93,9 +108,9 @@ export class Lanes {
    * connected yet, or no more, is chosen only if none is.
    */
   #soonest(): Lane {
-    while (this.#lanes.length < LANES) this.#open();
-    const start = this.#turn++ % this.#lanes.length;
-    const inTurn = [...this.#lanes.slice(start), ...this.#lanes.slice(0, start)];
+    while (this.#lanes.length < this.#used) this.#open();
+    const start = this.#turn++ % this.#used;
+    const inTurn = [...this.#lanes.slice(start, this.#used), ...this.#lanes.slice(0, start)];
     const connected = inTurn.filter(({ connection }) => isConnected(connection.client));
     const usable = connected.length > 0 ? connected : inTurn;
     const known = usable.filter(({ usualMs }) => usualMs > 0);

@@ -142,6 +142,7 @@ export class StorageNode {
     }
     this.#minChunkBytes = asSize((answer.capabilities as Capabilities__Output | null)?.minChunkBytes ?? 0);
     this.#engine = answer.engine;
+    this.#lanes?.sentWith(answer.congestionControl);
     this.#verified = true;
   }
 

@@ -1,15 +1,15 @@
 /**
  * How many stripes are on their way from one location at a time, of all blobs that are read there together.
  *
- * Two answers are right. Where nothing is lost but what a router's buffer has no room for, one for each connection fills
- * the link; more of them overflow that buffer, and some stripe is always late. Where packets get lost on the way, each loss
+ * Two answers are right. Where nothing is lost but what a router's buffer has no room for, a few more than the link holds
+ * fill it; with many more that buffer overflows, and some stripe is always late. Where packets get lost on the way, each loss
  * stops a connection for a round trip, and enough of them move only if most have their next stripe on the way already.
  *
  * Which it is can be seen: a stripe that comes over a connection that lost a packet has a gap of a round trip between two
  * of its pieces. Gaps come from a full buffer as well, but then first bytes also wait long.
  */
 
-/** One for each connection (lanes.ts): together 16 MiB, and 1 Gbit/s has 10 MB on the way at 80 ms. */
+/** Together 16 MiB, and 1 Gbit/s has 10 MB on the way at 80 ms. */
 const NARROW = 16;
 
 /** Half of what may be read ahead of one blob (striped.ts). The others are complete, and wait for one that is late. */

@@ -4,6 +4,8 @@ import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { Lanes } from '../../lib/locations/lanes.js';
+import { StorageNode } from '../../lib/locations/node.js';
+import { WideStreams } from '../../lib/locations/wide-streams.js';
 import { isConnected } from '../../lib/rpc/channel.js';
 import { Security } from '../../lib/rpc/security.js';
 import { readMessages } from '../../lib/rpc/stream.js';
@@ -13,6 +15,7 @@ import type {
   ReadBlobResponse__Output,
 } from '../../proto/generated/entrepot/storage/v1/ReadBlobResponse.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import { quiet } from '../support/clients.js';
 import { make, startPair } from '../support/rpc-stub.js';
 import { atEnd, suite } from '../support/suite.js';
 import { soon } from '../support/wait.js';
@@ -104,6 +107,10 @@ class Calls {
     atEnd(() => this.#lanes.close());
   }
 
+  sentWith(congestionControl: string): void {
+    this.#lanes.sentWith(congestionControl);
+  }
+
   take(count = 1): void {
     for (let i = 0; i < count; i++) {
       const call = this.#lanes.take();
@@ -155,6 +162,45 @@ test('sixteen connections are opened with the first call, and share what comes; 
   await sleep(100);
   assert.is(gate.opened, 16);
   assert.equal(calls.each.toSorted(), [...times(12, 6), ...times(4, 7)]);
+});
+
+test('eight are used where the node sends with BBR, also if it began to do so, or ends it', async () => {
+  const { gate, calls } = await start();
+  calls.sentWith('bbr');
+  calls.take(16);
+  assert.equal(calls.each, times(8, 2));
+  await calls.connected(8);
+  assert.is(gate.opened, 8);
+  calls.sentWith('cubic');
+  calls.take(1);
+  await soon('sixteen connections', async () => assert.is(gate.opened, 16));
+  await soon('calls over all of them', async () => {
+    calls.take(1);
+    assert.is(calls.seen.length, 16);
+  });
+  await calls.connected(16);
+  calls.end(calls.seen);
+  calls.sentWith('bbr2');
+  calls.take(24);
+  assert.equal(calls.each.slice(8), times(8, 0));
+});
+
+test('a node says itself how it sends', async () => {
+  for (const [congestionControl, used] of [
+    ['bbr', 8],
+    ['cubic', 16],
+    ['', 16],
+  ] as const) {
+    const { address } = await startPair({
+      Describe: make.unary(async () => ({ location: 'far', locationId: 'id', congestionControl })),
+    });
+    const identify = async () => true;
+    const node = new StorageNode({ address, location: 'far', wideStreams: new WideStreams(), identify, log: quiet });
+    atEnd(() => node.close());
+    await node.verify();
+    const stubs = new Set(Array.from({ length: 64 }, () => node.openStream(true).stub));
+    assert.is(stubs.size, used, congestionControl);
+  }
 });
 
 /** Sixteen connections that have had a call each: the first one's took far longer, however crowded the machine is. */
