@@ -1,20 +1,26 @@
-/** The end of a large copy: it does not wait for the database, and if it fails, what it had is on record. */
+/**
+ * The end of a large copy: it does not wait for the database, and if it fails, what it had is on record, or else gone from
+ * the target.
+ */
 import { randomBytes } from 'node:crypto';
 import * as assert from 'uvu/assert';
 import type { Locations } from '../../lib/locations/locations.js';
 import { fail } from '../../lib/rpc/errors.js';
 import type { Metadata } from '../support/clients.js';
+import { contentOf } from '../support/folder.js';
+import type { Stack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 import { finished, soon } from '../support/wait.js';
 import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
 
 const test = suite('worker: the end of a large copy');
 const SIZE = 20 * 1024 * 1024;
+let stack: Stack;
 let m: Metadata;
 let locations: Locations;
 
 test.before(async () => {
-  ({ m, locations } = await startTwoLocations());
+  ({ stack, m, locations } = await startTwoLocations());
 });
 
 /** Checkpoints after the first get no answer from the database until `release`. */
@@ -84,5 +90,44 @@ test('a commit that fails waits until all that is there is on record', async () 
     eu.commit = commit;
   }
 });
+
+for (const [when, bytes] of [
+  ['before the target takes a byte', 0],
+  ['later', 3 * 1024 * 1024],
+] as const) {
+  test(`of a copy that breaks off ${when}, the target keeps no more than somebody can go on with`, async () => {
+    await m.db.query('delete from replication');
+    await putBlob(m, locations, 'usstorage', randomBytes(SIZE));
+    const { copies, jobs } = await claimCopies(m, locations, 'eustorage');
+    const [job] = jobs;
+    assert.ok(job);
+    const content = () => contentOf(stack.storagePath('eustorage'));
+    const before = await content();
+    const eu = storeOf(locations, 'eustorage');
+    const append = eu.append.bind(eu);
+    eu.append = async (session, source, ...rest) => {
+      if (bytes === 0) throw fail.diskFull();
+      return append(session, upTo(bytes, source), ...rest);
+    };
+    try {
+      await finished(copies.one(job));
+    } finally {
+      eu.append = append;
+    }
+    const [row] = await m.db.query('select bytes_done::int as done from replication');
+    assert.is(row?.done, bytes);
+    const left = (await content()).filter(each => !before.includes(each));
+    assert.is(left.length > 0, bytes > 0, `left: ${left}`);
+  });
+}
+
+async function* upTo(bytes: number, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let at = 0;
+  for await (const piece of source) {
+    if (at + piece.length > bytes) throw new Error('the source broke off');
+    at += piece.length;
+    yield piece;
+  }
+}
 
 test.run();

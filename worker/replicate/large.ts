@@ -61,13 +61,28 @@ export async function copyLarge(copy: LargeCopy): Promise<void> {
     }
   }
   if (await isThere(copy)) return;
-  await copyFrom(copy, await target.store.begin({ digest: job.digest }, contextOf(job)));
+  await copyFromStart(copy);
 }
 
-async function copyFrom(copy: LargeCopy, start: Checkpoint): Promise<void> {
+async function copyFromStart(copy: LargeCopy): Promise<void> {
+  const { job, target } = copy;
+  const begun = await target.store.begin({ digest: job.digest }, contextOf(job));
+  let hasCheckpoint = false;
+  try {
+    await copyFrom(copy, begun, () => {
+      hasCheckpoint = true;
+    });
+  } catch (error) {
+    // Nobody can go on with it: each try would leave something behind. Also where the job is not ours any more.
+    if (!hasCheckpoint) await target.store.abort(begun.session, { traceId: job.traceId }).catch(() => {});
+    throw error;
+  }
+}
+
+async function copyFrom(copy: LargeCopy, start: Checkpoint, onCheckpoint?: () => void): Promise<void> {
   const { job, target } = copy;
   const context = contextOf(job);
-  const last = start.offset < job.size ? await append(copy, start) : { checkpoint: start };
+  const last = start.offset < job.size ? await append(copy, start, onCheckpoint) : { checkpoint: start };
   try {
     await target.store.commit(last.checkpoint.session, job.digest, context);
   } catch (error) {
@@ -85,7 +100,7 @@ interface Appended {
 }
 
 /** Appends what is missing. The last checkpoints may still be on their way to the database: a commit need not wait for it. */
-async function append(copy: LargeCopy, start: Checkpoint): Promise<Appended> {
+async function append(copy: LargeCopy, start: Checkpoint, onCheckpoint?: () => void): Promise<Appended> {
   const { job, target, throttle, crossing } = copy;
   const context = contextOf(job);
   const reads: StripedRead[] = [];
@@ -101,7 +116,10 @@ async function append(copy: LargeCopy, start: Checkpoint): Promise<Appended> {
     const checkpoint = await target.store.append(
       start.session,
       throttle.meter(crossing.through(start.offset, open), context.signal, () => crossing.isFollowed),
-      keeping.note,
+      checkpoint => {
+        onCheckpoint?.();
+        keeping.note(checkpoint);
+      },
       context,
       start.offset,
     );
