@@ -49,8 +49,9 @@ export function contract(name: string, open: () => Promise<OpenStore>, options: 
     for (const digest of stored) await opened.store.remove(digest);
     try {
       await soon('nothing is left behind', nothingIsLeft);
-    } finally {
+    } catch (error) {
       leftEarlier = await opened.leftovers();
+      throw error;
     }
     await soon('no file is open', async () => assert.equal(await opened.openFiles(), []));
   });

@@ -14,10 +14,10 @@ export const SWIFT_NEEDS = ['swift-proxy', 'swift-account', 'swift-container', '
 
 const USER = 'test:tester';
 const KEY = 'testing';
-/** It is at rest if it was seen so that many times, one after the other. */
-const RESTFUL = 10;
 /** Somebody who owns nothing. */
 const OTHER = { accessKey: 'test:proxy', secretKey: 'proxying' };
+/** It is at rest if it was seen so that many times, one after the other. */
+const RESTFUL = 10;
 
 export async function startSwift(): Promise<S3Server> {
   const folder = await temporaryFolder('swift');

@@ -61,3 +61,13 @@ export async function claimCopies(
 async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
+
+/** A source's first bytes: then it breaks off. */
+export async function* upTo(bytes: number, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let at = 0;
+  for await (const piece of source) {
+    if (at + piece.length > bytes) throw new Error('the source broke off');
+    at += piece.length;
+    yield piece;
+  }
+}

@@ -11,7 +11,7 @@ import { contentOf } from '../support/folder.js';
 import type { Stack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 import { finished, soon } from '../support/wait.js';
-import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
+import { claimCopies, putBlob, startTwoLocations, storeOf, upTo } from './copying.js';
 
 const test = suite('worker: the end of a large copy');
 const SIZE = 20 * 1024 * 1024;
@@ -119,15 +119,6 @@ for (const [when, bytes] of [
     const left = (await content()).filter(each => !before.includes(each));
     assert.is(left.length > 0, bytes > 0, `left: ${left}`);
   });
-}
-
-async function* upTo(bytes: number, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let at = 0;
-  for await (const piece of source) {
-    if (at + piece.length > bytes) throw new Error('the source broke off');
-    at += piece.length;
-    yield piece;
-  }
 }
 
 test.run();

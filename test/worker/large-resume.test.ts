@@ -15,7 +15,7 @@ import type { Metadata } from '../support/clients.js';
 import type { Stack } from '../support/stack.js';
 import { suite } from '../support/suite.js';
 import { finished, soon } from '../support/wait.js';
-import { claimCopies, putBlob, startTwoLocations, storeOf } from './copying.js';
+import { claimCopies, putBlob, startTwoLocations, storeOf, upTo } from './copying.js';
 import { ScriptedReplication, ScriptedTarget, TargetLocation } from './scripted-target.js';
 
 const test = suite('worker: large copies that go on', { timeoutMs: 60_000 });
@@ -55,15 +55,6 @@ async function breakOff(): Promise<number> {
   }
   const [row] = await m.db.query('update replication set next_attempt_at = now() returning bytes_done::int as done');
   return Number(row?.done);
-}
-
-async function* upTo(bytes: number, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let at = 0;
-  for await (const piece of source) {
-    if (at + piece.length > bytes) throw new Error('the worker died');
-    at += piece.length;
-    yield piece;
-  }
 }
 
 /** Where a store is read from on while `work` runs. */

@@ -39,6 +39,9 @@ export interface LargeCopy {
  */
 const MOST_BEYOND_RECORD = 2 * SEGMENT_BYTES;
 
+/** A target that does not answer is left to its sweep: a worker that is to stop, or to try elsewhere, waits no longer. */
+const GIVE_UP_MS = 2_000;
+
 /** What is only in the target is hashed there so often. After that, it waits for another location to have the blob. */
 const HASHED_IN_VAIN = 3;
 
@@ -74,7 +77,8 @@ async function copyFromStart(copy: LargeCopy): Promise<void> {
     });
   } catch (error) {
     // Nobody can go on with it: each try would leave something behind. Also where the job is not ours any more.
-    if (!hasCheckpoint) await target.store.abort(begun.session, { traceId: job.traceId }).catch(() => {});
+    const signal = AbortSignal.timeout(GIVE_UP_MS);
+    if (!hasCheckpoint) await target.store.abort(begun.session, { traceId: job.traceId, signal }).catch(() => {});
     throw error;
   }
 }
