@@ -2,6 +2,7 @@
  * Two regions for a test: real PostgreSQL, two storage-proxies on local disk, two workers, two gateways, each a process
  * that the test can kill and start again.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -149,9 +150,13 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     },
     async blobsOf(location) {
       const blobs: string[] = [];
-      for (const file of await readdir(storagePath(location), { recursive: true })) {
-        const match = /^(sha256|sha512)\/[0-9a-f]{2}\/([0-9a-f]+)$/.exec(file);
-        if (match && (await stat(join(storagePath(location), file))).isFile()) blobs.push(`${match[1]}:${match[2]}`);
+      // Only below these: the folder of an upload may vanish while it is listed.
+      for (const algorithm of ['sha256', 'sha512']) {
+        const folder = join(storagePath(location), algorithm);
+        for (const file of existsSync(folder) ? await readdir(folder, { recursive: true }) : []) {
+          const match = /^[0-9a-f]{2}\/([0-9a-f]+)$/.exec(file);
+          if (match && (await stat(join(folder, file))).isFile()) blobs.push(`${algorithm}:${match[1]}`);
+        }
       }
       return blobs.sort();
     },
