@@ -1,10 +1,12 @@
 /** Claims: their order, what they leave alone, and that they cost the same however many copies wait. */
-import pg from 'pg';
+import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import type { QueueRoom } from '../../lib/metadata/replication.js';
 import type { Digest } from '../../lib/oci/digest.js';
 import { SMALL_BLOB_BYTES } from '../../worker/replicate/batch.js';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import { pagesOf } from '../support/costs.js';
+import { session } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('metadata: claims');
@@ -137,15 +139,11 @@ test('a try that does not count is not counted', async () => {
   }
 });
 
-/** Pages that a claim of 10 rows, and a look for the next due one, go through. The second time: the first reads the catalog. */
-async function pages(): Promise<number> {
-  await pagesOnce();
-  return pagesOnce();
-}
-async function pagesOnce(): Promise<number> {
-  const [plan] = await m.db.query(
-    `explain (analyze, buffers, format json)
-     select id, at from due_replication($1, $2, $3, $4, $5) d (id), next_replication($1, $2, $3) n (at)`,
+/** Pages that a claim of 10 rows, and a look for the next due one, go through. */
+function pages(client: pg.Client): Promise<number> {
+  return pagesOf(
+    client,
+    'select id, at from due_replication($1, $2, $3, $4, $5) d (id), next_replication($1, $2, $3) n (at)',
     [
       ['eustorage', 'eustorage'],
       ['usstorage', 'apstorage'],
@@ -154,34 +152,27 @@ async function pagesOnce(): Promise<number> {
       [1e9, 1e9],
     ],
   );
-  const [found] = (plan?.['QUERY PLAN'] ?? []) as { Plan: Record<string, number> }[];
-  return Number(found?.Plan['Shared Hit Blocks']) + Number(found?.Plan['Shared Read Blocks']);
 }
 
 test(`a claim costs the same with ${MANY} copies in the queue, whether they are due or not, and whatever is known of them`, async () => {
+  const client = await session(m);
   for (let index = 0; index < 20; index++) await queued({ from: ['apstorage'] });
-  const before = await pages();
-  const client = new pg.Client({ connectionString: m.url });
-  await client.connect();
-  try {
-    // Without triggers and foreign keys, which are not what is measured.
-    await client.query('set session_replication_role = replica');
-    const many = (first: number, due: string) =>
-      client.query(
-        `insert into replication (storage_id, location_id, source_id, size, next_attempt_at)
-         select n, l.id, (select id from imagestoragelocation where name = 'usstorage'), 10, now() ${due} interval '1 minute'
-           from generate_series($1::bigint, $1 + ${MANY / 2} - 1) n, imagestoragelocation l where l.name = 'eustorage'`,
-        [first],
-      );
-    await many(10_000_000, '+');
-    await many(20_000_000, '-');
-    const unknown = await pages();
-    await client.query('analyze replication');
-    const known = await pages();
-    assert.ok(unknown < before + 60 && known < before + 60, `${before}, then ${unknown}, then ${known} pages`);
-  } finally {
-    await client.end();
-  }
+  const before = await pages(client);
+  // Without triggers and foreign keys, which are not what is measured.
+  await client.query('set session_replication_role = replica');
+  const many = (first: number, due: string) =>
+    client.query(
+      `insert into replication (storage_id, location_id, source_id, size, next_attempt_at)
+       select n, l.id, (select id from imagestoragelocation where name = 'usstorage'), 10, now() ${due} interval '1 minute'
+         from generate_series($1::bigint, $1 + ${MANY / 2} - 1) n, imagestoragelocation l where l.name = 'eustorage'`,
+      [first],
+    );
+  await many(10_000_000, '+');
+  await many(20_000_000, '-');
+  const unknown = await pages(client);
+  await client.query('analyze replication');
+  const known = await pages(client);
+  assert.ok(unknown < before + 60 && known < before + 60, `${before}, then ${unknown}, then ${known} pages`);
 });
 
 test.run();

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import * as assert from 'uvu/assert';
 import { freshMetadata, type Metadata } from '../support/clients.js';
+import { pagesOf } from '../support/costs.js';
 import { session } from '../support/rows.js';
 import { suite } from '../support/suite.js';
 
@@ -22,23 +23,6 @@ test.before(async () => {
   await m.places.setDefaults(['usstorage', 'eustorage', 'apstorage'], true);
   await m.db.query('delete from requeue where id <> (select max(id) from requeue)');
 });
-
-interface Node {
-  readonly 'Shared Hit Blocks': number;
-  readonly 'Shared Read Blocks': number;
-}
-
-/** Pages of tables and indexes that a statement goes through, with all that it calls. Undone. */
-async function pagesOf(statement: string): Promise<number> {
-  await client.query('begin');
-  try {
-    const { rows } = await client.query(`explain (analyze, buffers, format json) ${statement}`);
-    const { Plan: plan } = rows[0]['QUERY PLAN'][0] as { Plan: Node };
-    return plan['Shared Hit Blocks'] + plan['Shared Read Blocks'];
-  } finally {
-    await client.query('rollback');
-  }
-}
 
 /** Blobs up to so many: of one repository, in usstorage, and queued to eustorage. Without triggers and foreign keys. */
 async function filled(upTo: number): Promise<void> {
@@ -78,13 +62,10 @@ const STATEMENTS = {
   },
 } as const;
 
-/** What each statement costs after so many blobs. The second time: the first one reads the catalog. */
+/** What each statement costs after so many blobs. */
 async function costs(blobs: number): Promise<Map<string, number>> {
   const found = new Map<string, number>();
-  for (const [name, { at }] of Object.entries(STATEMENTS)) {
-    await pagesOf(at(blobs));
-    found.set(name, await pagesOf(at(blobs)));
-  }
+  for (const [name, { at }] of Object.entries(STATEMENTS)) found.set(name, await pagesOf(client, at(blobs)));
   return found;
 }
 

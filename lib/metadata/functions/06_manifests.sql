@@ -71,7 +71,7 @@ language sql stable as $$
     select s.content_checksum as digest, r.name,
            exists (select from imagestorageplacement p
                     where p.storage_id = s.id and p.location_id = r.location_id and p.verified_at is not null) as there
-      from (select distinct mb.blob_id from manifest_tree(p_manifest) t (id) join manifestblob mb on mb.manifest_id = t.id) b
+      from (select distinct blob_id from manifestblob where manifest_id = any (array(select manifest_tree(p_manifest)))) b
       join imagestorage s on s.id = b.blob_id
       cross join required r),
   short as (
@@ -133,6 +133,14 @@ begin
   return tag_manifest(stored.repository_id, stored.id, p_tags, p_replicate, p_quorum, p_waited_ms);
 end $$;
 
+-- The manifests of a repository that list a digest. Their index covers those that list any, and is used only if that is said;
+-- `+ 0`, since the repository's own would go through all that it has.
+create or replace function manifests_that_list(p_repository integer, p_digest text) returns setof bigint
+language sql stable set enable_seqscan = off as $$
+  select id from manifest
+   where repository_id + 0 = p_repository and child_digests <> '{}' and child_digests @> array[p_digest]
+$$;
+
 -- Stores a manifest, links what it needs, and points the tags to it. `missing`: the blobs that the repository does not
 -- have; if there are any, nothing is stored. `short`: as tag_manifest answers; if anything is, the manifest is stored but
 -- not tagged.
@@ -188,7 +196,7 @@ begin
   -- Locked against deletion; what was deleted while this waited is not among them.
   children := array(select id from manifest where repository_id = repo and digest = any (p_children)
                      order by id for key share);
-  parents := array(select id from manifest where repository_id = repo and child_digests @> array[p_digest]
+  parents := array(select id from manifest where id = any (array(select manifests_that_list(repo, p_digest)))
                     order by id for key share);
   insert into manifestblob (repository_id, manifest_id, blob_id)
     select repo, stored, b.id from unnest(blobs) b (id) order by b.id on conflict do nothing;

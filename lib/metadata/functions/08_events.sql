@@ -20,14 +20,17 @@ begin
   end if;
 end $$;
 
--- Makes events of those waiting images (locked by the caller) that are whole now.
-create or replace function end_waiting(p_waiting bigint[]) returns void language sql as $$
+-- Makes events of those waiting images (locked by the caller) that are whole now. The planner is told to go by the indexes,
+-- from each image to its blobs: it does not know how few those are, and would read all that any image has.
+create or replace function end_waiting(p_waiting bigint[]) returns void language sql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
   with done as (
     delete from pendingimage p
      where p.id = any (p_waiting)
        and not exists (
-         select from manifest_tree(p.manifest_id) t join manifestblob mb on mb.manifest_id = t
-          where not exists (select from imagestorageplacement pl
+         select from manifestblob mb
+          where mb.manifest_id = any (array(select manifest_tree(p.manifest_id)))
+            and not exists (select from imagestorageplacement pl
                              where pl.storage_id = mb.blob_id and pl.location_id = p.location_id
                                and pl.verified_at is not null))
     returning p.manifest_id, p.location_id, p.tag, p.pushed_at)
