@@ -31,7 +31,7 @@ test.before(async () => {
 
 /**
  * So many manifests of the repository, numbered from `first` on: a tag points to each, and one pointed to each for a while. Every
- * third is an index of the one before it, and each has a blob of its own. Without triggers and foreign keys.
+ * third is an index of the one before it, and each has the first blob and one of its own. Without triggers and foreign keys.
  */
 async function filled(first: number, count: number): Promise<void> {
   await client.query('set session_replication_role = replica');
@@ -43,7 +43,8 @@ async function filled(first: number, count: number): Promise<void> {
          from generate_series($1::bigint, $1 + $2 - 1) n
        returning id, repository_id),
      linked as (
-       insert into manifestblob (repository_id, manifest_id, blob_id) select repository_id, id, 1000 + id from new)
+       insert into manifestblob (repository_id, manifest_id, blob_id)
+       select repository_id, id, unnest(array[1, 1000 + id]) from new)
      insert into tag (repository_id, name, manifest_id, lifetime_start_ms, lifetime_end_ms)
      select repository_id, 'v' || id, id, 1, null from new
      union all
@@ -69,6 +70,10 @@ const statements: Record<string, () => Statement> = {
   'a push of an index': () => putting(indexOf(children)),
   'a push of what is there': () => putting(children[0] as Image),
   'a push that has to be in two locations': () => putting(image, 'v', 2),
+  'a push of a blob that all have': () => [
+    `select store_blob((select min(id) from repository), $1, 7, 'usstorage', true, '')`,
+    image.facts.blobs as unknown[],
+  ],
   'the last blob that comes': () => [
     `select note_arrivals(array[2], (select array_agg(id) from imagestoragelocation))`,
     [],

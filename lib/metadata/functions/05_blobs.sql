@@ -5,6 +5,7 @@ create or replace function store_blob(
 declare
   blob bigint;
   place integer;
+  has_come boolean;
 begin
   perform hold_requirements(false);
   place := place_of_commit(p_location);
@@ -15,9 +16,13 @@ begin
   insert into imagestorageplacement (storage_id, location_id, verified_at) values (blob, place, now())
     on conflict (storage_id, location_id) do update set verified_at = excluded.verified_at, distrusted_at = null
     where imagestorageplacement.verified_at is null;
+  has_come := found;
   perform link_blob(p_repository, blob);
   perform queue_replication(array[blob], p_repository, p_replicate, p_trace);
-  perform note_arrivals(array[blob], array[place]);
+  -- A base layer that is pushed once more completes nothing, and very many images may have it.
+  if has_come then
+    perform note_arrivals(array[blob], array[place]);
+  end if;
 end $$;
 
 -- Lets a repository's readers pull a blob, and keeps it for a day though no manifest refers to it yet.
