@@ -9,29 +9,32 @@ import { suite } from '../support/suite.js';
 
 const test = suite('metadata: what a push costs');
 const [FEW, MANY] = [2_000, 12_000];
-const TABLES = ['manifest', 'manifestblob', 'manifestchild', 'tag'];
+const TABLES = ['repository', 'uploadedblob', 'manifest', 'manifestblob', 'manifestchild', 'tag'];
 const repo = repository('team/app');
 const MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 
 let m: Metadata;
 let client: pg.Client;
-let children: Image[];
-let image: Image;
-/** The second blob there is. */
+/** The first two blobs there are. */
+let base: Digest;
 let own: Digest;
+let image: Image;
+let children: Image[];
 
 test.before(async () => {
   m = await freshMetadata();
   client = await session(m);
   // What is known of these tables is what this test lets be known.
   for (const table of TABLES) await client.query(`alter table ${table} set (autovacuum_enabled = false)`);
-  image = imageOf([await pushed(m, repo)]);
+  base = await pushed(m, repo);
   own = await pushed(m, repo);
+  image = imageOf([base]);
 });
 
 /**
  * So many manifests of the repository, numbered from `first` on: a tag points to each, and one pointed to each for a while. Every
- * third is an index of the one before it, and each has the first blob and one of its own. Without triggers and foreign keys.
+ * third is an index of the one before it, and each has the first blob and one of its own. As many other repositories have that
+ * first blob. Without triggers and foreign keys.
  */
 async function filled(first: number, count: number): Promise<void> {
   await client.query('set session_replication_role = replica');
@@ -44,7 +47,11 @@ async function filled(first: number, count: number): Promise<void> {
        returning id, repository_id),
      linked as (
        insert into manifestblob (repository_id, manifest_id, blob_id)
-       select repository_id, id, unnest(array[1, 1000 + id]) from new)
+       select repository_id, id, unnest(array[1, 1000 + id]) from new),
+     other as (
+       insert into repository (namespace_user_id, name) select (select min(id) from "user"), 'r' || id from new returning id),
+     lent as (
+       insert into uploadedblob (repository_id, blob_id, expires_at) select id, 1, now() from other)
      insert into tag (repository_id, name, manifest_id, lifetime_start_ms, lifetime_end_ms)
      select repository_id, 'v' || id, id, 1, null from new
      union all
@@ -72,7 +79,12 @@ const statements: Record<string, () => Statement> = {
   'a push that has to be in two locations': () => putting(image, 'v', 2),
   'a push of a blob that all have': () => [
     `select store_blob((select min(id) from repository), $1, 7, 'usstorage', true, '')`,
-    image.facts.blobs as unknown[],
+    [base],
+  ],
+  'a mount of it': () => [`select mount_blob_from('team', 'new', $1, array['team/app'], '{}', true, '')`, [base]],
+  'a mount of it from where it is not': () => [
+    `select mount_blob_from('team', 'new', $1, array['team/lib/other', 'team/unknown'], '{}', true, '')`,
+    [base],
   ],
   'the last blob that comes': () => [
     `select note_arrivals(array[2], (select array_agg(id) from imagestoragelocation))`,
@@ -96,7 +108,9 @@ for (const [known, at] of [
 ] as const) {
   test(`a push costs the same with ${FEW} manifests and with ${MANY}: ${known}`, async () => {
     // Nothing is known of what is truncated.
-    await client.query('truncate manifest cascade');
+    await client.query('truncate repository cascade');
+    for (const digest of [base, own]) await pushed(m, repo, 'usstorage', digest);
+    await pushed(m, repository('team/lib/other'), 'usstorage', own);
     children = [imageOf([own]), imageOf([own])];
     for (const child of children) await put(m, repo, child, 'child');
     if (at === 0) await client.query(`vacuum analyze ${TABLES.join()}`);

@@ -6,13 +6,14 @@ interface Node {
   readonly 'Shared Read Blocks': number;
 }
 
-/**
- * Pages of tables and indexes that a statement goes through, with all that it calls; what it does is undone. It runs twice:
- * the first time it reads the catalog.
- */
+/** The first run also reads the catalog, and any may tidy an index up, for those that come after it. */
+const RUNS = 3;
+
+/** Pages of tables and indexes that a statement goes through, with all that it calls; what it does is undone. */
 export async function pagesOf(client: pg.Client, statement: string, values: readonly unknown[] = []): Promise<number> {
-  await pagesOnce(client, statement, values);
-  return pagesOnce(client, statement, values);
+  let least = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < RUNS; run++) least = Math.min(least, await pagesOnce(client, statement, values));
+  return least;
 }
 
 async function pagesOnce(client: pg.Client, statement: string, values: readonly unknown[]): Promise<number> {

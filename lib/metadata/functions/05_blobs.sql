@@ -60,26 +60,33 @@ end $$;
 
 -- Makes a blob pullable from this repository if one of others has it: of those named in full (p_names), or whose full
 -- names begin so (p_prefixes); or, for who may pull everything, if it was taken over from a store. Its size, or null if it is
--- not there.
+-- not there. The planner is told to go by the indexes: those that are named are few, and those that have a base layer many.
 create or replace function mount_blob_from(
   p_namespace text, p_name text, p_digest text, p_names text[], p_prefixes text[], p_replicate boolean, p_trace text
-) returns bigint language plpgsql as $$
+) returns bigint language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   blob bigint;
   size bigint;
   repo integer;
+  named integer[];
 begin
+  named := array(
+    select (select r.id from repository r
+             where r.namespace_user_id = (select id from "user" where username = split_part(n, '/', 1))
+               and r.name = substr(n, strpos(n, '/') + 1))
+      from unnest(p_names) n);
   -- What is there is asked once nobody can take it away any more.
   perform from imagestorage where content_checksum = p_digest for key share;
   select s.id, s.image_size into blob, size from imagestorage s
    where s.content_checksum = p_digest
      and exists (select from imagestorageplacement p where p.storage_id = s.id and p.distrusted_at is null)
-     and (exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
-                    join "user" u on u.id = r.namespace_user_id
-                   where ub.blob_id = s.id
-                     and (u.username || '/' || r.name = any (p_names)
-                          or exists (select from unnest(p_prefixes) prefix
-                                      where starts_with(u.username || '/' || r.name, prefix))))
+     and (exists (select from uploadedblob ub where ub.repository_id = any (named) and ub.blob_id = s.id)
+          or exists (select from uploadedblob ub join repository r on r.id = ub.repository_id
+                       join "user" u on u.id = r.namespace_user_id
+                      where ub.blob_id = s.id and cardinality(p_prefixes) > 0
+                        and exists (select from unnest(p_prefixes) prefix
+                                     where starts_with(u.username || '/' || r.name, prefix)))
           -- What was taken over from a store is nobody's yet: it is for those who may pull everything.
           or ('' = any (p_prefixes) and exists (select from adoptedblob a where a.storage_id = s.id)));
   if not found then
