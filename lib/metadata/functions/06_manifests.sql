@@ -16,7 +16,8 @@ begin
     update tag set lifetime_end_ms = now_ms where id = living.id;
   else
     -- Never before the last one's end, which may be a millisecond ahead, or more where a clock was set back.
-    select max(lifetime_end_ms) into last_end from tag where repository_id = p_repository and name = p_tag;
+    select lifetime_end_ms into last_end from tag
+     where repository_id = p_repository and name = p_tag order by lifetime_end_ms desc limit 1;
     now_ms := greatest(now_ms, last_end);
   end if;
   insert into tag (repository_id, name, manifest_id, lifetime_start_ms) values (p_repository, p_tag, p_manifest, now_ms);
@@ -194,8 +195,11 @@ begin
     exit when found;
   end loop;
   -- Locked against deletion; what was deleted while this waited is not among them.
-  children := array(select id from manifest where repository_id = repo and digest = any (p_children)
-                     order by id for key share);
+  children := array(
+    select id from manifest
+     where id = any (array(select (select m.id from manifest m where m.repository_id = repo and m.digest = c)
+                             from unnest(p_children) c))
+     order by id for key share);
   parents := array(select id from manifest where id = any (array(select manifests_that_list(repo, p_digest)))
                     order by id for key share);
   insert into manifestblob (repository_id, manifest_id, blob_id)
