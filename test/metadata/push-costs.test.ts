@@ -8,7 +8,7 @@ import { type Image, imageOf, indexOf, pushed, put, repository, session } from '
 import { suite } from '../support/suite.js';
 
 const test = suite('metadata: what a push costs');
-const [FEW, MANY] = [2_000, 12_000];
+const [FEW, MANY] = [1_000, 6_000];
 const TABLES = ['repository', 'uploadedblob', 'manifest', 'manifestblob', 'manifestchild', 'tag'];
 const repo = repository('team/app');
 const MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json';
