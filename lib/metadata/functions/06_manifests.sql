@@ -15,7 +15,8 @@ begin
     now_ms := greatest(now_ms, living.lifetime_start_ms + 1);
     update tag set lifetime_end_ms = now_ms where id = living.id;
   else
-    -- Never before the last one's end, which may be a millisecond ahead, or more where a clock was set back.
+    -- Never before the last one's end, which may be a millisecond ahead, or more where a clock was set back. All have
+    -- one here: nothing is living.
     select lifetime_end_ms into last_end from tag
      where repository_id = p_repository and name = p_tag order by lifetime_end_ms desc limit 1;
     now_ms := greatest(now_ms, last_end);
