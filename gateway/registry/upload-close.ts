@@ -62,12 +62,19 @@ export function uploadClose(parts: Parts, { discardQuietly }: UploadDiscard): Up
     if (!blob || blob.isLost) throw oci.uploadUnknown();
   }
 
+  async function isOld({ repository, uuid }: UploadRoute, { byteCount }: KnownUpload): Promise<boolean> {
+    const found = await uploads.find(repository, uuid);
+    return found !== undefined && found.byteCount !== byteCount;
+  }
+
   /** Closes an upload by what this gateway remembers of it; false if that turned out to be old. */
   async function closeKnown(ctx: Context, route: UploadRoute, known: KnownUpload, digest: Digest): Promise<boolean> {
     try {
       return await close(ctx, route, known, digest, { byteCount: known.byteCount });
     } catch (error) {
       if (hasReason(error, 'UPLOAD_UNKNOWN')) return false;
+      // A client that came by an older Location: the upload has gone on at another gateway since.
+      if (isOver(error) && (await isOld(route, known))) return false;
       if (isOver(error)) await discardQuietly(ctx, route);
       throw error;
     }
