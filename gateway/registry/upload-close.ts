@@ -19,7 +19,7 @@ export interface UploadClose {
   closeAsItIs(ctx: Context, route: UploadRoute, digest: Digest, query: URLSearchParams): Promise<void>;
 }
 
-export function uploadClose(parts: Parts, { discardQuietly }: UploadDiscard): UploadClose {
+export function uploadClose(parts: Parts, { discardQuietly, discardUnlessGoneOn }: UploadDiscard): UploadClose {
   const { authorizer, blobs, locations, uploads, writtenUploads } = parts;
 
   async function closeWritten(ctx: Context, route: UploadRoute, written: Written, digest: Digest): Promise<void> {
@@ -62,20 +62,14 @@ export function uploadClose(parts: Parts, { discardQuietly }: UploadDiscard): Up
     if (!blob || blob.isLost) throw oci.uploadUnknown();
   }
 
-  async function isOld({ repository, uuid }: UploadRoute, { byteCount }: KnownUpload): Promise<boolean> {
-    const found = await uploads.find(repository, uuid);
-    return found !== undefined && found.byteCount !== byteCount;
-  }
-
   /** Closes an upload by what this gateway remembers of it; false if that turned out to be old. */
   async function closeKnown(ctx: Context, route: UploadRoute, known: KnownUpload, digest: Digest): Promise<boolean> {
     try {
       return await close(ctx, route, known, digest, { byteCount: known.byteCount });
     } catch (error) {
       if (hasReason(error, 'UPLOAD_UNKNOWN')) return false;
-      // A client that came by an older Location: the upload has gone on at another gateway since.
-      if (isOver(error) && (await isOld(route, known))) return false;
-      if (isOver(error)) await discardQuietly(ctx, route);
+      // A client may have come by an older Location, and the upload have gone on at another gateway since.
+      if (isOver(error) && !(await discardUnlessGoneOn(ctx, route, known.byteCount))) return false;
       throw error;
     }
   }

@@ -13,6 +13,11 @@ export interface UploadDiscard {
   discard(ctx: Context, upload: Address): Promise<boolean>;
   /** The same, for an upload that has failed: the client is to hear why, whatever becomes of this. */
   discardQuietly(ctx: Context, upload: Address): Promise<void>;
+  /**
+   * The same, for an upload that has failed with `byteCount` bytes. False if it has others by now, since its client went
+   * on at another gateway: then it stays, and nothing is said of those. Also true if the database cannot be asked.
+   */
+  discardUnlessGoneOn(ctx: Context, upload: Address, byteCount: number): Promise<boolean>;
 }
 
 export function uploadDiscard({ locations, uploads }: Pick<Parts, 'locations' | 'uploads'>): UploadDiscard {
@@ -27,11 +32,26 @@ export function uploadDiscard({ locations, uploads }: Pick<Parts, 'locations' | 
     try {
       await discard(ctx, upload);
     } catch (error) {
-      ctx.state.log.debug({ err: error }, 'an upload is left to expire');
+      leave(ctx, error);
     }
   }
 
-  return { discard, discardQuietly };
+  async function discardUnlessGoneOn(ctx: Context, upload: Address, byteCount: number): Promise<boolean> {
+    try {
+      const found = await uploads.find(upload.repository, upload.uuid);
+      if (found && found.byteCount !== byteCount) return false;
+      if (found) await discard(ctx, upload);
+    } catch (error) {
+      leave(ctx, error);
+    }
+    return true;
+  }
+
+  return { discard, discardQuietly, discardUnlessGoneOn };
+}
+
+function leave(ctx: Context, error: unknown): void {
+  ctx.state.log.debug({ err: error }, 'an upload is left to expire');
 }
 
 /** Whether nothing can come of the upload after this error: its bytes are others than the client said, too many, or misplaced. */

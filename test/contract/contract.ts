@@ -295,6 +295,21 @@ export function contract(name: string, open: () => Promise<OpenStore>, options: 
     await opened.store.abort(a.session);
   });
 
+  for (const [size, more] of [
+    [0, 1],
+    [1000, 100_000],
+    [9 * MIB, 9 * MIB],
+  ] as const) {
+    test(`an older session that is no such blob leaves the newer one as it is (${size} and ${more} bytes)`, async () => {
+      const data = pattern(size + more, 41);
+      const older = await append(await begin(), pieces(data.subarray(0, size), 100_000));
+      const newer = await append(older.session, pieces(data.subarray(size), 100_000));
+      await rejects(['DIGEST_MISMATCH', 'UPLOAD_UNKNOWN'], () => commit(older.session, digestOf(data)));
+      await commit(newer.session, digestOf(data));
+      await assertStored(data);
+    });
+  }
+
   test('two uploads of one blob at once', async () => {
     const data = pattern(2 * MIB, 19);
     await Promise.all([put(data, 10_000), put(data, 70_000), put(data, 300_000)]);

@@ -48,6 +48,19 @@ test('each request of one upload lands on another gateway; the bytes stay in the
   assert.equal([await stack.blobsOf('usstorage'), await stack.blobsOf('eustorage')], [[sha256(bytes)], []]);
 });
 
+test('an upload that went on elsewhere is closed by an older Location, also where less of it is remembered', async () => {
+  const [us, eu] = [client(stack.us), client(stack.eu)];
+  for (const first of [0, 1000]) {
+    const bytes = randomBytes(3000);
+    const { location: begun = '' } = (await us.request('POST', `/v2/${repository}/blobs/uploads/`)).headers;
+    const { location: older = '' } = (await us.request('PATCH', begun, { body: bytes.subarray(0, first) })).headers;
+    assert.is((await eu.request('PATCH', older, { body: bytes.subarray(first) })).status, 202);
+    const closed = await us.request('PUT', `${older}&digest=${sha256(bytes)}`);
+    assert.is(closed.status, 201, closed.body.toString());
+    assert.equal(await client(stack.eu).pullBlob(repository, sha256(bytes)), bytes);
+  }
+});
+
 test('every way to push a blob, also with a wrong digest, each request at the other region', async () => {
   const both = inTurn();
   for (const [way, push] of Object.entries(waysToPush)) {
