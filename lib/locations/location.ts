@@ -37,9 +37,13 @@ export class Location implements Route {
     return this.#firstThatWorks(need, node => operation(node.stub), affinity);
   }
 
-  async oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T> {
+  async oneNode<T>(
+    need: Need,
+    operation: (stub: StorageClient, maxAppendBytes: number) => Promise<T>,
+    affinity?: string,
+  ): Promise<T> {
     const node = await this.#firstThatWorks(need, async each => each, affinity);
-    return operation(node.bulkStub);
+    return operation(node.bulkStub, node.maxAppendBytes);
   }
 
   stream<T>(operation: (stub: StorageClient, done: () => void) => Promise<T>, striped = false): Promise<T> {

@@ -42,6 +42,10 @@ export interface NodeOptions {
   readonly connectionAgeMs?: number;
 }
 
+/** What nodes take that do not say so, and the most that is sent whatever they say: it is memory of ours, too. */
+const OLDER_APPEND_BYTES = 256 * 1024;
+const MOST_APPEND_BYTES = 1024 * 1024;
+
 const DESCRIBE_DEADLINE_MS = 2_000;
 const RETRY_MS = { first: 100, most: 1_000 };
 
@@ -58,6 +62,7 @@ export class StorageNode {
   #verified = false;
   #verifying: Promise<void> | undefined;
   #minChunkBytes = 0;
+  #maxAppendBytes = OLDER_APPEND_BYTES;
   #engine: string | undefined;
   #following: Promise<void>;
 
@@ -92,6 +97,11 @@ export class StorageNode {
   /** Chunks of an upload should be at least this large, in bytes; 0 if any size is as good. */
   get minChunkBytes(): number {
     return this.#minChunkBytes;
+  }
+
+  /** How many bytes of an upload it takes in one message. */
+  get maxAppendBytes(): number {
+    return this.#maxAppendBytes;
   }
 
   /** What it says that its blobs are kept in, for example `S3Storage`; undefined while it cannot be used. */
@@ -141,6 +151,7 @@ export class StorageNode {
       );
     }
     this.#minChunkBytes = asSize((answer.capabilities as Capabilities__Output | null)?.minChunkBytes ?? 0);
+    this.#maxAppendBytes = Math.min(asSize(answer.maxAppendBytes) || OLDER_APPEND_BYTES, MOST_APPEND_BYTES);
     this.#engine = answer.engine;
     this.#lanes?.sentWith(answer.congestionControl);
     this.#verified = true;

@@ -14,7 +14,6 @@ import { type Digest, type DigestAlgorithm, parseDigest } from '../oci/digest.js
 import { asSize } from '../oci/size.js';
 import { type CallContext, callMetadata, callUnary } from '../rpc/call.js';
 import { cancelCall } from '../rpc/cancel.js';
-import { FRAME_BYTES } from '../rpc/channel.js';
 import { fail, fromServiceError, fromStatusMessage, hasReason, StatusError } from '../rpc/errors.js';
 import { messageWriter, readMessages } from '../rpc/stream.js';
 import { nextInTime } from './silence.js';
@@ -47,8 +46,15 @@ export type Need = 'read' | 'write';
 export interface Route {
   /** Runs `operation` on a node; on a transient failure it may run it again on another. */
   anyNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
-  /** Runs `operation` on one node, once: its input cannot be had a second time. */
-  oneNode<T>(need: Need, operation: (stub: StorageClient) => Promise<T>, affinity?: string): Promise<T>;
+  /**
+   * Runs `operation` on one node, once: its input cannot be had a second time. It is told how many bytes of an upload that
+   * node takes in one message.
+   */
+  oneNode<T>(
+    need: Need,
+    operation: (stub: StorageClient, maxAppendBytes: number) => Promise<T>,
+    affinity?: string,
+  ): Promise<T>;
   /**
    * As `anyNode`, for a read whose bytes come after the operation has resolved: it calls `done` when they are over.
    * `striped`: it is one of many that are read side by side.
@@ -61,9 +67,6 @@ const STALL_MS = 2_000;
 
 /** A body that nobody begins to read is given up after this time. */
 const UNREAD_MS = 30_000;
-
-/** Data of one message of an upload: the most that a node takes. Each waits for the one before it. */
-const APPEND_BYTES = 2 * FRAME_BYTES;
 
 /** Hashing or copying a large blob inside its region takes minutes: 20 GiB at 100 MB/s. */
 const LONG_DEADLINE_MS = 10 * 60_000;
@@ -225,7 +228,7 @@ export class RemoteStore {
     offset?: number,
   ): Promise<Checkpoint> {
     const { signal, affinity, ...rest } = asContext(context);
-    const run = async (stub: StorageClient) => {
+    const run = async (stub: StorageClient, maxAppendBytes: number) => {
       const call = stub.appendUpload(callMetadata(rest));
       const writer = messageWriter<AppendUploadRequest>(call, signal);
       let last: Checkpoint | undefined;
@@ -238,7 +241,7 @@ export class RemoteStore {
       let sourceError: unknown;
       const send = async () => {
         await writer.write({ header: offset === undefined ? { session } : { session, offset } });
-        const failure = await pump(source, data => writer.write({ data }));
+        const failure = await pump(source, maxAppendBytes, data => writer.write({ data }));
         sourceError = failure?.error;
         writer.end();
       };
@@ -342,11 +345,12 @@ function asDigest(text: string): Digest {
 }
 
 /**
- * Hands the source's bytes on in frames that fit into a message. Resolves to the source's own failure, if it had one;
- * rejects when `write` does.
+ * Hands the source's bytes on in frames of `most` bytes, one after the other. Resolves to the source's own failure, if it
+ * had one; rejects when `write` does.
  */
 async function pump(
   source: AsyncIterable<Buffer>,
+  most: number,
   write: (frame: Buffer) => Promise<void>,
 ): Promise<{ error: unknown } | undefined> {
   const iterator = source[Symbol.asyncIterator]();
@@ -359,8 +363,7 @@ async function pump(
         return { error };
       }
       if (next.done) return undefined;
-      for (let at = 0; at < next.value.length; at += APPEND_BYTES)
-        await write(next.value.subarray(at, at + APPEND_BYTES));
+      for (let at = 0; at < next.value.length; at += most) await write(next.value.subarray(at, at + most));
     }
   } finally {
     // Not awaited: a generator that is stuck in `next` would never answer.

@@ -17,11 +17,11 @@ import type { Width } from './width.js';
 /** The unit of going on after a crash: no more than eight of these cross twice. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 
-/** Seven segments. The eighth is what a crash may find in other buffers, or asked for twice because it came late. */
-const READ_AHEAD_BYTES = 7 * SEGMENT_BYTES;
+/** The rest of the eight segments is what a crash may find in other buffers, or asked for twice because it came late. */
+const READ_AHEAD_BYTES = 7.5 * SEGMENT_BYTES;
 
-/** What may be kept of the bytes that were handed out without reading less ahead: with the stripe at hand, the eighth. */
-const BESIDE_BYTES = SEGMENT_BYTES - STRIPE_BYTES;
+/** What may be kept of the bytes that were handed out without reading less ahead: with the stripe at hand, that rest. */
+const BESIDE_BYTES = 8 * SEGMENT_BYTES - READ_AHEAD_BYTES - STRIPE_BYTES;
 
 /** How much one stripe counts in the moving average of how long they take. */
 const NEWEST = 0.1;

@@ -32,7 +32,7 @@ function privateParts(server: Server): Private {
 
 /**
  * Has a call's stream keep so many messages that its handler has not read yet: grpc-js makes it with Node's default of 16,
- * which of an upload's are 4 MiB beside the window, and no option says otherwise.
+ * which of an upload's are up to 8 MiB beside the window, and no option says otherwise.
  */
 export function readAhead(call: Readable, messages: number): void {
   Reflect.set(Reflect.get(call, '_readableState'), 'highWaterMark', messages);

@@ -4,6 +4,7 @@ import type { DescribeRequest__Output } from '../../proto/generated/entrepot/sto
 import type { DescribeResponse } from '../../proto/generated/entrepot/storage/v1/DescribeResponse.js';
 import { canSign } from '../engines/engine.js';
 import type { Parts } from './service.js';
+import { MAX_APPEND_BYTES } from './uploads.js';
 
 export function describeHandlers({ engine, location, version, identity, make }: Parts) {
   return {
@@ -14,6 +15,7 @@ export function describeHandlers({ engine, location, version, identity, make }: 
       capabilities: { signUrl: canSign(engine), ...engine.capabilities },
       version,
       congestionControl: await congestionControl(),
+      maxAppendBytes: MAX_APPEND_BYTES,
     })),
   };
 }

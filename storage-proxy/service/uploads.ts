@@ -18,8 +18,8 @@ import type { Parts } from './service.js';
 import { openSession, sealSession } from './session.js';
 import { asBytes, asDigest, asOptionalDigest, quoted } from './validate.js';
 
-/** Data of one message. */
-const MAX_DATA_BYTES = 256 * 1024;
+/** Data of one message, as Describe says. grpc-js keeps some messages that nobody has read yet (lib/rpc/handler.ts). */
+export const MAX_APPEND_BYTES = 512 * 1024;
 
 export function uploadHandlers({ engine, gates, make, metrics }: Parts) {
   const newest = new NewestCheckpoints();
@@ -92,8 +92,8 @@ async function* readData(
     if (next.done) return;
     const { data } = next.value;
     if (!data) throw fail.malformed('every message of AppendUpload after the header must have data');
-    if (data.length > MAX_DATA_BYTES)
-      throw fail.malformed(`a message has ${data.length} bytes of data; at most ${MAX_DATA_BYTES} are taken`);
+    if (data.length > MAX_APPEND_BYTES)
+      throw fail.malformed(`a message has ${data.length} bytes of data; at most ${MAX_APPEND_BYTES} are taken`);
     onBytes(data.length);
     yield data;
   }

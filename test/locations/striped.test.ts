@@ -14,7 +14,7 @@ import { pastFirstStripes, type ScriptedCall, ScriptedSource } from './scripted-
 const test = suite('locations: striped reads');
 const MiB = 1024 * 1024;
 /** What may be asked for beyond what was kept. */
-const AHEAD = 56 * MiB;
+const AHEAD = 60 * MiB;
 const BLOB = pattern(100 * MiB, 1);
 const digest = digestOf(Buffer.from('the source does not hash'));
 
@@ -121,7 +121,7 @@ test('also pieces by turns, with a read that ends between two borders, or has no
   }
 });
 
-test('nothing is asked for beyond 56 MiB after what was kept', async () => {
+test('nothing is asked for beyond 60 MiB after what was kept', async () => {
   const size = BLOB.length;
   const locations = source(size, MiB);
   locations.onCall = call => call.give();
@@ -221,7 +221,7 @@ test('where bytes come without gaps there are no more than sixteen', async () =>
   await finished(reader.whole);
 });
 
-test('where bytes come with gaps, as over connections that lose packets, there are 28', async () => {
+test('where bytes come with gaps, as over connections that lose packets, there are 36', async () => {
   const size = BLOB.length;
   const locations = source(size, MiB / 2);
   locations.onCall = call => call.open();
@@ -238,7 +238,7 @@ test('where bytes come with gaps, as over connections that lose packets, there a
     for (const call of calls) call.give();
     await settled();
   }
-  assert.is(locations.open.length, 28);
+  assert.is(locations.open.length, 36);
 });
 
 /** The calls that ask again for what one of the first `count` asks for. */

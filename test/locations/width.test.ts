@@ -4,7 +4,7 @@ import { Width } from '../../lib/locations/width.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('locations: width');
-const [NARROW, WIDE] = [16, 28];
+const [NARROW, WIDE] = [16, 36];
 
 /** What is passed over after each pause, and after a wide time. */
 const PASSED_OVER = 48;
@@ -158,7 +158,7 @@ test('reads share the stripes, with two for each at the least; beyond that there
   width.asked();
   come(PASSED_OVER + 48, { gapMs: 80 });
   assert.ok(width.hasRoom, 'it is wide');
-  assert.is(width.share(8), 3);
+  assert.is(width.share(8), 4);
 });
 
 test.run();

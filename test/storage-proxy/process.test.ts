@@ -43,12 +43,13 @@ const health = (proxy: StorageProxy) => Promise.all(NAMES.map(name => checkHealt
 test('a node says who it is, by description, health and reflection', async () => {
   const proxy = await startProxy({ folder: await temporaryFolder() });
   const { store } = connect(proxy);
-  const { location, locationId, engine, version, congestionControl } = await store.describe();
+  const { location, locationId, engine, version, congestionControl, maxAppendBytes } = await store.describe();
   assert.equal([location, engine], ['usstorage', 'LocalStorage']);
   assert.match(locationId, /^[0-9a-f-]{36}$/);
   assert.match(version, /^\d+\.\d+\.\d+/);
   const own = await readFile('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').catch(() => '');
   assert.is(congestionControl, own.trim());
+  assert.is(maxAppendBytes, 512 * 1024);
   assert.equal(await health(proxy), [true, true]);
   assert.not.ok(await checkHealth(proxy.address, 'entrepot.storage.dance', 10_000));
   assert.equal(await reflect(proxy.address), ['entrepot.storage.v1.Storage', 'grpc.health.v1.Health']);

@@ -11,6 +11,7 @@ import { Security } from '../../lib/rpc/security.js';
 import { messageWriter, readMessages } from '../../lib/rpc/stream.js';
 import type { AppendUploadRequest } from '../../proto/generated/entrepot/storage/v1/AppendUploadRequest.js';
 import type { StorageClient } from '../../proto/generated/entrepot/storage/v1/Storage.js';
+import { MAX_APPEND_BYTES } from '../../storage-proxy/service/uploads.js';
 import { blobFile } from '../support/blob-file.js';
 import { pattern, pieces } from '../support/bytes.js';
 import { contentOf } from '../support/folder.js';
@@ -180,8 +181,8 @@ test('an append is a header and then data', async () => {
   await rejects('MALFORMED', () => append([{ data: Buffer.from('x') }]));
   await rejects('MALFORMED', () => append([{ header: { session } }, { header: { session } }]));
   await rejects('MALFORMED', () => append([{ header: { session } }, {}]));
-  await rejects('MALFORMED', () => append([{ header: { session } }, { data: Buffer.alloc(256 * 1024 + 1) }]));
-  await append([{ header: { session } }, { data: Buffer.alloc(0) }, { data: Buffer.alloc(256 * 1024) }]);
+  await rejects('MALFORMED', () => append([{ header: { session } }, { data: Buffer.alloc(MAX_APPEND_BYTES + 1) }]));
+  await append([{ header: { session } }, { data: Buffer.alloc(0) }, { data: Buffer.alloc(MAX_APPEND_BYTES) }]);
   await store.abort(session);
 });
 

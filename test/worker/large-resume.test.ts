@@ -101,11 +101,11 @@ class SilentReplication extends ScriptedReplication {
   }
 }
 
-test('nothing is asked for that lies nine segments behind what is on record, however much the target has', async () => {
+test('nothing is asked for that lies nine and a half segments behind what is on record, however much the target has', async () => {
   const blob = pattern(80 * MiB, 4);
   const source = new ScriptedSource(blob);
   source.onCall = call => call.give();
-  const most = 9 * SEGMENT_BYTES;
+  const most = 9.5 * SEGMENT_BYTES;
   const stop = new AbortController();
   let askedFor = 0;
   const target = new ScriptedTarget(async at => {

@@ -13,8 +13,11 @@ import { readRange } from './reading.js';
 import { MAX_SEGMENTS, readSession, sameSegments, sizeOf, type Upload, writeSession } from './session.js';
 import { Tail, type TailState } from './tail.js';
 
-/** How much of an upload a crash of its writer may cost. */
-const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+/**
+ * How much of an upload a crash of its writer may cost. Who reads from afar reads less ahead by what it has written and
+ * heard of no checkpoint for.
+ */
+const CHECKPOINT_BYTES = 2 * 1024 * 1024;
 
 /** How many uploads this process remembers the hash of; the others are hashed again when they are committed. */
 const REMEMBERED_UPLOADS = 4096;
