@@ -345,7 +345,7 @@ function asDigest(text: string): Digest {
 }
 
 /**
- * Hands the source's bytes on in frames of `most` bytes, one after the other. Resolves to the source's own failure, if it
+ * Hands the source's bytes on in frames of at most `most` bytes, one after the other. Resolves to the source's own failure, if it
  * had one; rejects when `write` does.
  */
 async function pump(

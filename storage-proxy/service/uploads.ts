@@ -18,7 +18,7 @@ import type { Parts } from './service.js';
 import { openSession, sealSession } from './session.js';
 import { asBytes, asDigest, asOptionalDigest, quoted } from './validate.js';
 
-/** Data of one message, as Describe says. grpc-js keeps some messages that nobody has read yet (lib/rpc/handler.ts). */
+/** Data of one message, as Describe says. Up to sixteen of them wait for a slow store (lib/rpc/window.ts). */
 export const MAX_APPEND_BYTES = 512 * 1024;
 
 export function uploadHandlers({ engine, gates, make, metrics }: Parts) {
