@@ -15,7 +15,7 @@ export interface UploadDiscard {
   discardQuietly(ctx: Context, upload: Address): Promise<void>;
   /**
    * The same, for an upload that has failed with `byteCount` bytes. False if it has others by now, since its client went
-   * on at another gateway: then it stays, and nothing is said of those. Also true if the database cannot be asked.
+   * on at another gateway: then it stays, for they may be right. True also if the database cannot be asked.
    */
   discardUnlessGoneOn(ctx: Context, upload: Address, byteCount: number): Promise<boolean>;
 }
@@ -32,7 +32,7 @@ export function uploadDiscard({ locations, uploads }: Pick<Parts, 'locations' | 
     try {
       await discard(ctx, upload);
     } catch (error) {
-      leave(ctx, error);
+      leftToExpire(ctx, error);
     }
   }
 
@@ -42,7 +42,7 @@ export function uploadDiscard({ locations, uploads }: Pick<Parts, 'locations' | 
       if (found && found.byteCount !== byteCount) return false;
       if (found) await discard(ctx, upload);
     } catch (error) {
-      leave(ctx, error);
+      leftToExpire(ctx, error);
     }
     return true;
   }
@@ -50,7 +50,7 @@ export function uploadDiscard({ locations, uploads }: Pick<Parts, 'locations' | 
   return { discard, discardQuietly, discardUnlessGoneOn };
 }
 
-function leave(ctx: Context, error: unknown): void {
+function leftToExpire(ctx: Context, error: unknown): void {
   ctx.state.log.debug({ err: error }, 'an upload is left to expire');
 }
 

@@ -345,8 +345,8 @@ function asDigest(text: string): Digest {
 }
 
 /**
- * Hands the source's bytes on in frames of at most `most` bytes, one after the other. Resolves to the source's own failure, if it
- * had one; rejects when `write` does.
+ * Hands the source's bytes on, at most `most` at a time. Resolves to the source's own failure, if it had one; rejects when
+ * `write` does.
  */
 async function pump(
   source: AsyncIterable<Buffer>,
