@@ -80,6 +80,8 @@ export interface StoreContext extends CallContext {
   readonly affinity?: string | undefined;
   /** Whether this is one of many reads side by side, each taken in as fast as it comes: they share many connections. */
   readonly striped?: boolean;
+  /** Whether its bytes follow those of the reads before it on its connection (ReadBlobRequest.in_turn). */
+  readonly inTurn?: boolean;
   /** How long a read bears to get nothing, in milliseconds, while it asks; default 2 s. */
   readonly silenceMs?: number;
   /** Whether it bears it longer as long as other reads get something from this location: then the link is only crowded. */
@@ -126,10 +128,11 @@ export class RemoteStore {
   /** Opens a blob; resolves once its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
-    const { signal, striped, silenceMs = STALL_MS, bearsCrowd = false, ...rest } = asContext(context);
+    const { signal, striped, inTurn = false, silenceMs = STALL_MS, bearsCrowd = false, ...rest } = asContext(context);
     const isHeard = () => bearsCrowd && performance.now() - this.#heardAt < silenceMs;
     return this.#route.stream(async (stub, done) => {
-      const call = stub.readBlob({ digest, offset: range.offset, limit: range.limit ?? 0 }, callMetadata(rest));
+      const wanted = { digest, offset: range.offset, limit: range.limit ?? 0, inTurn };
+      const call = stub.readBlob(wanted, callMetadata(rest));
       const messages = readMessages<ReadBlobResponse__Output>(call, signal);
       const next = async () => {
         const message = await nextInTime(messages, silenceMs, () => cancelCall(call), isHeard);

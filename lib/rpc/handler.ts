@@ -27,6 +27,8 @@ import { readAhead } from './window.js';
 export interface HandlerContext {
   readonly signal: AbortSignal;
   readonly traceId: string | undefined;
+  /** The other end of the connection, as `host:port`: calls with the same one come over the same connection. */
+  readonly peer: string;
 }
 
 /** Sends one message of a response stream; resolves when there is room for the next. */
@@ -151,11 +153,11 @@ function isOurs({ reason }: StatusError): boolean {
   return reason === 'STORE_UNREACHABLE' || reason === 'DISK_FULL' || reason === 'CORRUPT' || reason === 'BUSY';
 }
 
-function contextOf(call: EventEmitter & { metadata: Metadata; cancelled: boolean }): HandlerContext {
+function contextOf(call: EventEmitter & { metadata: Metadata; cancelled: boolean; getPeer(): string }): HandlerContext {
   const controller = new AbortController();
   call.once('cancelled', () => controller.abort());
   if (call.cancelled) controller.abort();
-  return { signal: controller.signal, traceId: traceParentOf(call.metadata)?.traceId };
+  return { signal: controller.signal, traceId: traceParentOf(call.metadata)?.traceId, peer: call.getPeer() };
 }
 
 function beginServed(path: string, parent: TraceParent): Span {

@@ -11,12 +11,18 @@ import type { StatBlobResponse } from '../../proto/generated/entrepot/storage/v1
 import type { VerifyBlobRequest__Output } from '../../proto/generated/entrepot/storage/v1/VerifyBlobRequest.js';
 import type { VerifyBlobResponse } from '../../proto/generated/entrepot/storage/v1/VerifyBlobResponse.js';
 import { each } from '../engines/each.js';
+import { begun } from './begun.js';
 import { CONCURRENCY, type Parts } from './service.js';
+import { Turns } from './turns.js';
 import { asBytes, asDigest, asDigests } from './validate.js';
 
 const NOTHING = Buffer.alloc(0);
 
+/** How long a read in turn waits for those before it. A caller may give up a read of which nothing comes for 2 s. */
+const TURN_MS = 1_000;
+
 export function blobHandlers({ engine, gates, make, metrics }: Parts) {
+  const turns = new Turns(TURN_MS);
   return {
     FindMissingBlobs: make.unary<FindMissingBlobsRequest__Output, FindMissingBlobsResponse>(
       async (request, { signal }) => {
@@ -35,21 +41,32 @@ export function blobHandlers({ engine, gates, make, metrics }: Parts) {
       return { size };
     }),
 
-    ReadBlob: make.serverStream<ReadBlobRequest__Output, ReadBlobResponse>(async (request, send, { signal }) => {
+    ReadBlob: make.serverStream<ReadBlobRequest__Output, ReadBlobResponse>(async (request, send, { signal, peer }) => {
       const digest = asDigest(request.digest);
       const offset = asBytes('offset', request.offset);
       const limit = asBytes('limit', request.limit);
       await gates.reads.run(signal, async () => {
         const { size, bytes } = await engine.read(digest, { offset, limit: limit || undefined }, signal);
-        let first = true;
-        for await (const piece of bytes) {
-          metrics.moved('read', piece.length);
-          for (let at = 0; at < piece.length; at += FRAME_BYTES) {
-            await send({ size: first ? size : 0, data: piece.subarray(at, at + FRAME_BYTES) });
-            first = false;
+        let isFirst = true;
+        const sendAll = async (pieces: AsyncIterable<Buffer>) => {
+          for await (const piece of pieces) {
+            metrics.moved('read', piece.length);
+            for (let at = 0; at < piece.length; at += FRAME_BYTES) {
+              await send({ size: isFirst ? size : 0, data: piece.subarray(at, at + FRAME_BYTES) });
+              isFirst = false;
+            }
           }
+          if (isFirst) await send({ size, data: NOTHING });
+        };
+        if (!request.inTurn) return sendAll(bytes);
+        const pieces = begun(bytes);
+        try {
+          await send({ size, data: NOTHING });
+          isFirst = false;
+          await turns.run(peer, signal, () => sendAll(pieces));
+        } finally {
+          pieces.end();
         }
-        if (first) await send({ size, data: NOTHING });
       });
     }),
 

@@ -16,6 +16,8 @@ export class ScriptedCall {
   readonly offset: number;
   readonly end: number;
   readonly signal: AbortSignal | undefined;
+  /** Whether it asked to come after those before it on its connection. */
+  readonly inTurn: boolean;
   readonly #blob: Buffer;
   readonly #pieceBytes: number;
   readonly #opening: Promise<void>;
@@ -25,13 +27,20 @@ export class ScriptedCall {
   #isRefused = false;
   #wake: () => void = () => {};
 
-  constructor(blob: Buffer, pieceBytes: number, offset: number, limit: number, signal: AbortSignal | undefined) {
+  constructor(
+    blob: Buffer,
+    pieceBytes: number,
+    offset: number,
+    limit: number,
+    { signal, inTurn = false }: StoreContext,
+  ) {
     this.#blob = blob;
     this.#pieceBytes = pieceBytes;
     this.offset = offset;
     this.#given = offset;
     this.end = offset + limit;
     this.signal = signal;
+    this.inTurn = inTurn;
     this.#opening = new Promise((resolve, reject) => {
       this.#opened = resolve;
       this.#refused = reject;
@@ -89,7 +98,7 @@ export class ScriptedCall {
   }
 }
 
-type Called = (offset: number, limit: number, signal: AbortSignal | undefined) => ScriptedCall;
+type Called = (offset: number, limit: number, context: StoreContext) => ScriptedCall;
 
 class ScriptedStore extends RemoteStore {
   readonly #called: Called;
@@ -100,8 +109,8 @@ class ScriptedStore extends RemoteStore {
   }
 
   override read(_: Digest, range: { offset: number; limit?: number }, context?: StoreContext | AbortSignal) {
-    const signal = context instanceof AbortSignal ? context : context?.signal;
-    return this.#called(range.offset, range.limit ?? 0, signal).answer();
+    const told = context instanceof AbortSignal ? { signal: context } : (context ?? {});
+    return this.#called(range.offset, range.limit ?? 0, told).answer();
   }
 }
 
@@ -130,8 +139,8 @@ export class ScriptedSource extends Locations {
   constructor(blob: Buffer, pieceBytes = 300_001) {
     const log = pino({ level: 'silent' });
     super({ locations: [], preference: [], identify: async () => true, log });
-    this.#location = new ScriptedLocation((offset, limit, signal) => {
-      const call = new ScriptedCall(blob, pieceBytes, offset, limit, signal);
+    this.#location = new ScriptedLocation((offset, limit, context) => {
+      const call = new ScriptedCall(blob, pieceBytes, offset, limit, context);
       this.calls.push(call);
       this.onCall(call);
       return call;

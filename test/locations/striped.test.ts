@@ -282,6 +282,32 @@ test('a stripe that hangs is asked for again once four behind it are complete, f
   assert.is(read.readBytes, size + 250_000, 'what came twice counts twice');
 });
 
+test('stripes come one after another over their connection, but not what is late already', async () => {
+  const locations = source(BLOB.length);
+  const reader = new Reader(open(locations, BLOB.length));
+  await settled();
+  for (const call of locations.calls.slice(1)) call.give();
+  await soon('a second call', async () => assert.is(again(locations, 16).length, 1));
+  const [second] = again(locations, 16);
+  for (const call of locations.calls) assert.is(call.inTurn, call !== second);
+  locations.onCall = call => call.give();
+  for (const call of locations.open) call.give();
+  assert.ok((await finished(reader.whole)).equals(BLOB));
+});
+
+test('over a link that is so slow that they take longer than a second, they share their connection', async () => {
+  const size = 30 * MiB;
+  const locations = source(size);
+  const reader = new Reader(open(locations, size));
+  await sleep(1_100);
+  locations.onCall = call => call.give();
+  for (const call of locations.open) call.give();
+  assert.ok((await finished(reader.whole)).equals(BLOB.subarray(0, size)));
+  // Those that come at once afterwards bring the average down again.
+  for (const call of locations.calls.slice(0, 16)) assert.ok(call.inTurn);
+  assert.not(first(locations, 16).inTurn);
+});
+
 test('at the end of a blob a stripe that hangs is asked for again without four behind it', async () => {
   for (const hanging of [0, 1, 2]) {
     const size = 2 * MiB + 7;

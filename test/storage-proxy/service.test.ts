@@ -271,4 +271,44 @@ test('a blob without bytes is one message with its size', async () => {
   await store.remove(empty);
 });
 
+test('reads in turn come one after another over a connection, and none waits for one that is not taken', async () => {
+  const data = pattern(8 * MIB, 3);
+  const blob = digestOf(data);
+  const upload = await store.begin({ digest: blob });
+  const { session } = await store.append(upload.session, pieces(data, MIB), () => {});
+  await store.commit(session, blob);
+  // As much fits into a stream's window: the call is over for the node although nobody has taken its bytes.
+  const SMALL = 300_000;
+  const read = (from: StorageClient, limit: number, inTurn: boolean) =>
+    readMessages<{ size: number; data: Buffer }>(from.readBlob({ digest: blob, limit, inTurn }));
+  /** The first message of a call that asks in turn is here at once, without bytes. */
+  const opened = async (from: StorageClient, limit: number) => {
+    const messages = read(from, limit, true);
+    const { value } = await messages.next();
+    assert.equal([value?.size, value?.data.length], [data.length, 0]);
+    return messages;
+  };
+  const timed = async (messages: AsyncGenerator<{ data: Buffer }>) => {
+    const since = performance.now();
+    const got: Buffer[] = [];
+    for await (const { data } of messages) got.push(data);
+    return { ms: performance.now() - since, bytes: Buffer.concat(got) };
+  };
+  const stuck = await opened(stub, 0);
+  const behind = timed(await opened(stub, SMALL));
+  // What shares the connection does not wait, nor does another connection.
+  const shared = timed(read(stub, SMALL, false));
+  const other = new StorageStub(...Security.local.dial(proxy.address, 'storage-proxy', channelOptions(NEAR_WINDOW)));
+  const elsewhere = timed(await opened(other, SMALL));
+  for (const { bytes } of await Promise.all([shared, elsewhere])) assert.ok(bytes.equals(data.subarray(0, SMALL)));
+  const { ms, bytes } = await behind;
+  assert.ok(bytes.equals(data.subarray(0, SMALL)));
+  assert.ok(ms > 800, `it waited for ${ms} ms`);
+  assert.ok((await timed(stuck)).bytes.equals(data));
+  const after = await timed(await opened(stub, SMALL));
+  assert.ok(after.bytes.equals(data.subarray(0, SMALL)));
+  other.close();
+  await store.remove(blob);
+});
+
 test.run();

@@ -1,0 +1,135 @@
+/** Reads that come one after another over a connection: their order, and that nobody waits for long. */
+import { setImmediate } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
+import { begun } from '../../storage-proxy/service/begun.js';
+import { Turns } from '../../storage-proxy/service/turns.js';
+import { rejects } from '../support/rejects.js';
+import { deferred } from '../support/rpc-stub.js';
+import { suite } from '../support/suite.js';
+import { finished } from '../support/wait.js';
+
+const test = suite('storage service: turns');
+const never = new AbortController().signal;
+const LONG_MS = 60_000;
+
+/** Work that lasts until it is told to end. */
+function piece(turns: Turns, connection = 'a', signal = never) {
+  const end = deferred<void>();
+  const work = { hasBegun: false, end: () => end.resolve(), over: Promise.resolve() };
+  work.over = turns.run(connection, signal, async () => {
+    work.hasBegun = true;
+    await end.promise;
+  });
+  work.over.catch(() => {});
+  return work;
+}
+
+/** Until nothing more happens by itself. */
+async function settled(): Promise<void> {
+  for (let i = 0; i < 20; i++) await setImmediate();
+}
+
+test('work on one connection is done one after another, in the order in which it came', async () => {
+  const turns = new Turns(LONG_MS);
+  const [first, second, third] = [piece(turns), piece(turns), piece(turns)];
+  const begunNow = () => [first, second, third].map(({ hasBegun }) => hasBegun);
+  await settled();
+  assert.equal(begunNow(), [true, false, false]);
+  first.end();
+  await settled();
+  assert.equal(begunNow(), [true, true, false]);
+  second.end();
+  await settled();
+  assert.equal(begunNow(), [true, true, true]);
+  third.end();
+  await finished(third.over);
+  await settled();
+  assert.is(turns.connections, 0, 'nothing is remembered of a connection on which nobody waits');
+});
+
+test('another connection does not wait', async () => {
+  const turns = new Turns(LONG_MS);
+  const [here, there] = [piece(turns, 'a'), piece(turns, 'b')];
+  await settled();
+  assert.ok(here.hasBegun && there.hasBegun);
+  here.end();
+  there.end();
+});
+
+test('who has waited long goes on beside those before it, and later ones wait for both', async () => {
+  const turns = new Turns(50);
+  const first = piece(turns);
+  const second = piece(turns);
+  const since = performance.now();
+  while (!second.hasBegun && performance.now() - since < 5_000) await setImmediate();
+  assert.ok(second.hasBegun);
+  assert.ok(performance.now() - since > 40);
+  second.end();
+  await finished(second.over);
+  const third = piece(turns);
+  await settled();
+  assert.not(third.hasBegun, 'the first is not over');
+  first.end();
+  await settled();
+  assert.ok(third.hasBegun);
+  third.end();
+});
+
+test('who is cancelled while it waits does nothing, and whoever is behind it keeps waiting', async () => {
+  const turns = new Turns(LONG_MS);
+  const abort = new AbortController();
+  const first = piece(turns);
+  const second = piece(turns, 'a', abort.signal);
+  const third = piece(turns);
+  abort.abort();
+  await rejects('CANCELLED', () => finished(second.over));
+  await settled();
+  assert.equal([second.hasBegun, third.hasBegun], [false, false]);
+  first.end();
+  await settled();
+  assert.ok(third.hasBegun);
+  third.end();
+});
+
+test('work that fails lets the next one go on', async () => {
+  const turns = new Turns(LONG_MS);
+  const failing = turns.run('a', never, async () => {
+    throw new Error('the disk');
+  });
+  const next = piece(turns);
+  await rejects('the disk', () => failing);
+  await settled();
+  assert.ok(next.hasBegun);
+  next.end();
+});
+
+test('a source that is begun has its first piece on the way, gives all, and is ended if nobody iterates', async () => {
+  const seen: string[] = [];
+  async function* source() {
+    try {
+      for (const each of ['a', 'b', 'c']) {
+        seen.push(each);
+        yield each;
+      }
+    } finally {
+      seen.push('end');
+    }
+  }
+  const iterated = begun(source());
+  await settled();
+  assert.equal(seen, ['a']);
+  const got: string[] = [];
+  for await (const each of iterated) got.push(each);
+  assert.equal(got, ['a', 'b', 'c']);
+  iterated.end();
+  await settled();
+  assert.equal(seen.splice(0), ['a', 'b', 'c', 'end']);
+  const left = begun(source());
+  left.end();
+  await settled();
+  assert.equal(seen.splice(0), ['a', 'end']);
+  for await (const each of begun(source())) if (each === 'b') break;
+  assert.equal(seen, ['a', 'b', 'end']);
+});
+
+test.run();
