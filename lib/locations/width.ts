@@ -21,10 +21,10 @@ const WIDE = 36;
 
 /**
  * It is decided upon so many stripes, by the share of those with a gap. Over 1 Gbit/s and 80 ms, a quarter to a third have
- * one with 0.1 % loss, a sixth with 0.03 %, and hardly any without.
+ * one with 0.1 % loss; without, hardly any, but up to a seventh while BBR pauses to find out the round trip.
  */
 const STRIPES_SEEN = 48;
-const WITH_GAPS = 0.125;
+const WITH_GAPS = 0.2;
 
 /**
  * Before that, so many are passed over: after a pause of so long, connections send all they may at once, and after a wide

@@ -32,12 +32,12 @@ test('it is narrow, and stays so without gaps', () => {
   assert.is(width.stripes, NARROW, 'shorter than most of a round trip is none');
 });
 
-test('it is wide once more than an eighth of 48 stripes had a gap', () => {
+test('it is wide once more than a fifth of 48 stripes had a gap', () => {
   for (const { every, stripes } of [
     { every: 1, stripes: WIDE },
-    { every: 7, stripes: WIDE },
-    { every: 8, stripes: NARROW },
-    { every: 16, stripes: NARROW },
+    { every: 4, stripes: WIDE },
+    { every: 5, stripes: WIDE },
+    { every: 6, stripes: NARROW },
   ]) {
     const { width, come } = start(80);
     come(47, { gapMs: 80, every });
