@@ -125,7 +125,10 @@ export class RemoteStore {
     return answer.missingDigests.map(asDigest);
   }
 
-  /** Opens a blob; resolves once its size and, unless they wait for their turn, its first bytes are here. Fails as `stat` would, or with OFFSET beyond its end. */
+  /**
+   * Opens a blob; resolves once its size is here and, unless they wait for their turn, its first bytes. Fails as `stat`
+   * would, or with OFFSET beyond its end.
+   */
   read(digest: Digest, range: { offset: number; limit?: number | undefined }, context?: Context): Promise<BlobBody> {
     if (range.limit === 0) return this.#openEmptyRange(digest, range.offset, context);
     const { signal, striped, inTurn = false, silenceMs = STALL_MS, bearsCrowd = false, ...rest } = asContext(context);

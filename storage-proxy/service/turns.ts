@@ -9,13 +9,12 @@
  * Only for a caller who takes each read's bytes in as they come: of one that does not, the others would wait in vain. So none
  * waits long, whatever the others do; and then they share the connection as all others do.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../engines/abortable.js';
 
 export class Turns {
   readonly #mostMs: number;
   /** For each connection: settled when all that have asked for a turn so far are over. */
-  readonly #over = new Map<string, Promise<unknown>>();
+  readonly #over = new Map<string, Promise<void>>();
 
   /** Nobody waits longer than `mostMs` milliseconds. */
   constructor(mostMs: number) {
@@ -35,7 +34,10 @@ export class Turns {
     const left = new Promise<void>(resolve => {
       leave = resolve;
     });
-    const over = Promise.all([before, left]);
+    // Of a connection that is never idle, this must not remember all who ever had a turn: it settles to nothing.
+    const over: Promise<void> = Promise.all([before, left]).then(() => {
+      if (this.#over.get(connection) === over) this.#over.delete(connection);
+    });
     this.#over.set(connection, over);
     try {
       if (before) await this.#wait(before, signal);
@@ -43,16 +45,20 @@ export class Turns {
       return await work();
     } finally {
       leave();
-      void over.then(() => {
-        if (this.#over.get(connection) === over) this.#over.delete(connection);
-      });
     }
   }
 
-  async #wait(before: Promise<unknown>, signal: AbortSignal): Promise<void> {
-    const come = new AbortController();
-    const timer = sleep(this.#mostMs, undefined, { signal: AbortSignal.any([signal, come.signal]) }).catch(() => {});
-    await Promise.race([before, timer]);
-    come.abort();
+  /** Until those before are over, or it has been long, or the signal aborts. */
+  #wait(before: Promise<void>, signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      const end = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, this.#mostMs);
+      signal.addEventListener('abort', end);
+      void before.then(end);
+    });
   }
 }

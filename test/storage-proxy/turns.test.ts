@@ -1,5 +1,7 @@
 /** Reads that come one after another over a connection: their order, and that nobody waits for long. */
 import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import * as assert from 'uvu/assert';
 import { begun } from '../../storage-proxy/service/begun.js';
 import { Turns } from '../../storage-proxy/service/turns.js';
@@ -11,6 +13,9 @@ import { finished } from '../support/wait.js';
 const test = suite('storage service: turns');
 const never = new AbortController().signal;
 const LONG_MS = 60_000;
+
+setFlagsFromString('--expose-gc');
+const collect: () => void = runInNewContext('gc');
 
 /** Work that lasts until it is told to end. */
 function piece(turns: Turns, connection = 'a', signal = never) {
@@ -89,6 +94,25 @@ test('who is cancelled while it waits does nothing, and whoever is behind it kee
   await settled();
   assert.ok(third.hasBegun);
   third.end();
+});
+
+test('a connection that is never idle does not make the memory grow', async () => {
+  const turns = new Turns(LONG_MS);
+  let last = piece(turns);
+  const pass = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const next = piece(turns);
+      last.end();
+      await last.over;
+      last = next;
+    }
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = await pass(1_000);
+  const after = await pass(50_000);
+  assert.ok(after - before < 2_000_000, `${after - before} bytes more after 50,000 turns`);
+  last.end();
 });
 
 test('work that fails lets the next one go on', async () => {
