@@ -28,8 +28,9 @@ const UNREAD_MS = 30_000;
 /** How long a reader rather waits for the crossing than cross by itself: from the beginning on, and in the middle. */
 const PATIENCE_MS = { whole: 10_000, part: 1_000 };
 
-/** What is read from afar before the worker is asked again, in bytes. */
-const PIECE_BYTES = 8 * 1024 * 1024;
+/** What is read from afar before the worker is asked again, in bytes: at first, twice as much each time, and at the most. */
+const FIRST_PIECE_BYTES = 1024 * 1024;
+const MOST_PIECE_BYTES = 8 * 1024 * 1024;
 
 /** How long it is known that a blob is not to come to this region. */
 const NOT_REQUIRED_KNOWN_MS = 10_000;
@@ -83,6 +84,8 @@ export class Crossing {
   readonly #onNotRequired: () => void;
   /** What to do next: ask (a certain worker), read a piece from afar, or never ask again. */
   #then: 'ask' | 'piece' | 'never' = 'ask';
+  /** How long the next piece from afar is. */
+  #pieceBytes = FIRST_PIECE_BYTES;
   #hasAsked = false;
   #elsewhere: NearWorker | undefined;
   /** A worker has named another one since the last piece: two that name each other are not asked for ever. */
@@ -115,7 +118,9 @@ export class Crossing {
     if (this.#then === 'never') return { kind: 'stored', limit: length };
     this.#then = 'ask';
     this.#wasElsewhere = false;
-    return { kind: 'stored', limit: Math.min(length, PIECE_BYTES) };
+    const limit = Math.min(length, this.#pieceBytes);
+    this.#pieceBytes = Math.min(MOST_PIECE_BYTES, 2 * this.#pieceBytes);
+    return { kind: 'stored', limit };
   }
 
   /** The worker's bytes, once the first ones are here; undefined if it has none. They end early, but never fail. */
@@ -155,7 +160,10 @@ export class Crossing {
       while (true) {
         const { value, done } = await nextInTime(messages, SILENCE_MS, giveUp);
         if (done) throw fail.unsupported('the worker ended the stream without a reason');
-        if (value.data) return value.data;
+        if (value.data) {
+          this.#pieceBytes = FIRST_PIECE_BYTES;
+          return value.data;
+        }
         if (value.end) {
           await this.#note(worker, value.end.reason, value.end.worker);
           await messages.return(undefined);

@@ -93,6 +93,8 @@ export class StripedRead {
   #readBytes = 0;
   /** How long a stripe takes, from the asking to its last byte: a moving average, in milliseconds. */
   #usualMs = 0;
+  /** When bytes have come last, of any stripe. */
+  #cameAt = 0;
   /** The way from the location that gave the last stripe. */
   #way: Width;
   #closed = false;
@@ -186,8 +188,10 @@ export class StripedRead {
     const lateSince = performance.now() - Math.max(LATE_MS, LATE_TIMES * this.#usualMs);
     const again = this.#stripes.filter(({ readers }) => readers > 1).length;
     const late: Stripe[] = [];
-    // Behind the blob's last stripe none can ever be complete.
-    let behind = this.#next === this.#request.size ? LATE_BEHIND : 0;
+    // Behind the blob's last stripe none can ever be complete. There, as long as anything comes, the rest is in a queue.
+    const isAtEnd = this.#next === this.#request.size;
+    const standsStill = this.#cameAt < performance.now() - Math.max(LATE_MS, this.#usualMs);
+    let behind = isAtEnd && standsStill ? LATE_BEHIND : 0;
     for (const stripe of this.#stripes.toReversed()) {
       if (isComplete(stripe)) behind++;
       else if (stripe.readers === 1 && stripe.askedAt < lateSince && behind >= LATE_BEHIND) late.unshift(stripe);
@@ -252,6 +256,7 @@ export class StripedRead {
         const now = performance.now();
         longestGapMs = Math.max(longestGapMs, now - (cameAt ?? now));
         cameAt = now;
+        this.#cameAt = now;
         this.#readBytes += piece.length;
         const known = stripe.at - at;
         at += piece.length;

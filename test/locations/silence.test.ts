@@ -111,7 +111,7 @@ test('while no worker answers, a read goes its own way for a piece only, though 
     range: { offset: 0, length: size },
   };
   const read = () => new Crossing(request, 'eustorage', workers, () => {}).next(0, size);
-  const piece = { kind: 'stored', limit: 8 * MiB };
+  const piece = { kind: 'stored', limit: MiB };
   assert.equal(await read(), piece, 'the worker does not answer');
   assert.is(await workers.choose('anything'), undefined, 'it is not asked for a while');
   assert.equal(await read(), piece);
@@ -119,6 +119,29 @@ test('while no worker answers, a read goes its own way for a piece only, though 
   const none = new NearWorkers({ addresses: async () => [], log: quiet });
   atEnd(() => none.close());
   assert.equal(await new Crossing(request, 'eustorage', none, () => {}).next(0, size), { kind: 'stored', limit: size });
+});
+
+test('while no worker answers, each piece is twice as long as the one before, up to 8 MiB', async () => {
+  const workers = new NearWorkers({ addresses: async () => [`127.0.0.1:${await freePort()}`], log: quiet });
+  atEnd(() => workers.close());
+  const locations = new Locations({ locations: [], preference: [], identify: async () => true, log: quiet });
+  atEnd(() => locations.close());
+  const size = 21 * MiB;
+  const request: CrossingRequest = {
+    ...{ locations, digest: digestOf(randomBytes(8)), size, holders: ['usstorage'], context: {} },
+    range: { offset: 0, length: size },
+  };
+  const crossing = new Crossing(request, 'eustorage', workers, () => {});
+  const limits: number[] = [];
+  for (let at = 0; at < size; at += limits.at(-1) ?? size) {
+    const next = await crossing.next(at, size - at);
+    assert.is(next.kind, 'stored');
+    limits.push(next.kind === 'stored' ? next.limit : 0);
+  }
+  assert.equal(
+    limits.map(limit => limit / MiB),
+    [1, 2, 4, 8, 6],
+  );
 });
 
 test.run();

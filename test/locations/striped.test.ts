@@ -320,6 +320,23 @@ test('at the end of a blob a stripe that hangs is asked for again without four b
   }
 });
 
+test('at the end of a blob nothing is asked for again while bytes come: it waits behind what others read', async () => {
+  const size = 4 * MiB;
+  const locations = source(size, 1_000);
+  const read = open(locations, size);
+  const reader = new Reader(read);
+  await settled();
+  first(locations, 3).give();
+  for (let passed = 0; passed < 1_500; passed += 50) {
+    for (const call of locations.calls.slice(0, 3)) call.give(1_000);
+    await sleep(50);
+  }
+  assert.is(locations.calls.length, 4);
+  for (const call of locations.calls) call.give();
+  assert.ok((await finished(reader.whole)).equals(BLOB.subarray(0, size)));
+  assert.is(read.readBytes, size);
+});
+
 test('nothing is asked for again before any stripe has come: over a slow link all are late', async () => {
   const size = 4 * MiB;
   const locations = source(size);

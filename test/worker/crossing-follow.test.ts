@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { Crossing, type News, TICK_MS } from '../../worker/crossing/crossing.js';
+import { Crossing, type News, TICK_MS, Traffic } from '../../worker/crossing/crossing.js';
 import { Ring, RingMemory } from '../../worker/crossing/ring.js';
 import { collect } from '../support/bytes.js';
 import { atEnd, suite } from '../support/suite.js';
@@ -12,8 +12,8 @@ const test = suite('worker: followers of a crossing');
 const MiB = 1024 * 1024;
 const never = new AbortController().signal;
 
-function crossingOf(size: number): Crossing {
-  const crossing = new Crossing(size, new RingMemory());
+function crossingOf(size: number, traffic?: Traffic): Crossing {
+  const crossing = new Crossing(size, new RingMemory(), traffic);
   const ticking = setInterval(() => crossing.tick(), TICK_MS);
   atEnd(() => clearInterval(ticking));
   return crossing;
@@ -97,6 +97,17 @@ test('when nothing comes, one follower leaves, and the others only when their pa
   assert.equal(gone, [0, 3]);
   await collect(crossing.through(0, async at => pieces(blob, at)));
   for (const who of [1, 2]) assert.equal(await followers[who], { bytes: blob, end: 'data' });
+});
+
+test('when nothing comes, but others get bytes, nobody leaves before its patience is over', async () => {
+  const traffic = new Traffic();
+  const [blob, waits] = [randomBytes(5.5 * MiB), crossingOf(MiB, traffic)];
+  const copying = collect(crossingOf(blob.length, traffic).through(0, async at => pieces(blob, at, 100)));
+  const began = performance.now();
+  assert.is((await follow(waits, 0, MiB, 5_000)).end, 'behind');
+  const ms = performance.now() - began;
+  assert.ok(ms >= 5_000, `${ms} ms`);
+  await copying;
 });
 
 test('once bytes came again, one may leave again', async () => {

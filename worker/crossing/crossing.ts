@@ -46,8 +46,12 @@ const RATE_KNOWN_MS = 250;
  * A follower that has all bytes that there are waits no longer than this for the next: the sources may be in trouble, as
  * seen from here. One goes first. The others follow only if it still goes on when their patience is over: if all is slow
  * because it is crowded, fifty that leave at once, and read as much from afar each, would make it worse.
+ *
+ * As long as other crossings get bytes meanwhile, within this time of each other, it is a crowd: nobody leaves before its
+ * patience is over, since from afar nothing would come any sooner.
  */
 const STALL_MS = 4_000;
+const CROWD_MS = 1_000;
 
 /** One that goes to read a piece from afar, or whose gateway asks anew, is back within this time. */
 const BACK_MS = 5_000;
@@ -68,9 +72,25 @@ interface Waiter {
   wake(): void;
 }
 
+/** What the crossings of a process know of each other: whether any of them gets bytes. */
+export class Traffic {
+  #cameAt = Number.NEGATIVE_INFINITY;
+
+  /** Bytes have come to one of them. */
+  came(): void {
+    this.#cameAt = performance.now();
+  }
+
+  /** Whether some came a moment ago. */
+  get isFlowing(): boolean {
+    return performance.now() - this.#cameAt < CROWD_MS;
+  }
+}
+
 export class Crossing {
   /** The blob's size in bytes. */
   readonly size: number;
+  readonly #traffic: Traffic;
   /** The blob's first bytes, as far as they are kept for good. */
   #opening: Opening = { pieces: [], end: 0, goal: 0 };
   readonly #ring: Ring;
@@ -85,8 +105,10 @@ export class Crossing {
   #hasBeenLeft = false;
   #outcome: Outcome | undefined;
 
-  constructor(size: number, memory: RingMemory) {
+  /** `traffic`: that of the process. */
+  constructor(size: number, memory: RingMemory, traffic = new Traffic()) {
     this.size = size;
+    this.#traffic = traffic;
     this.#ring = new Ring(memory);
   }
 
@@ -231,11 +253,13 @@ export class Crossing {
 
   /** Whether who has all that there is need not bear all of its patience. */
   #mayLeave(patienceMs: number): boolean {
+    if (this.#traffic.isFlowing) return false;
     return !this.#hasBeenLeft || performance.now() - this.#cameAt > patienceMs;
   }
 
   /** Bytes have come. */
   #came(): void {
+    this.#traffic.came();
     this.#cameAt = performance.now();
     this.#hasBeenLeft = false;
     this.#wake(true);

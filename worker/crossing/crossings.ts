@@ -1,7 +1,7 @@
 /** The crossings of this process, by blob and target: whoever copies a blob and whoever reads it meet here. */
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../lib/oci/digest.js';
-import { Crossing, type Outcome, TICK_MS } from './crossing.js';
+import { Crossing, type Outcome, TICK_MS, Traffic } from './crossing.js';
 import { RingMemory } from './ring.js';
 
 /** A blob, and where it is to come to. */
@@ -21,6 +21,7 @@ export class Crossings {
   readonly #live = new Map<string, Crossing>();
   readonly #ended = new LRUCache<string, Outcome>({ max: KNOWN_ENDS });
   readonly #memory = new RingMemory();
+  readonly #traffic = new Traffic();
   readonly #ticking = setInterval(() => {
     for (const crossing of this.#live.values()) crossing.tick();
   }, TICK_MS);
@@ -37,7 +38,7 @@ export class Crossings {
 
   /** A crossing that nobody copies yet. There must be none under way. */
   expect(way: Way, size: number): Crossing {
-    const crossing = new Crossing(size, this.#memory);
+    const crossing = new Crossing(size, this.#memory, this.#traffic);
     this.#live.set(keyOf(way), crossing);
     return crossing;
   }
