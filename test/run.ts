@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findTestFiles, otherTiers } from './runner/files.js';
+import { longestFirst } from './runner/order.js';
 import { type FileResult, runFile } from './runner/run-file.js';
 import { tableOf } from './runner/table.js';
 import { absent, installMissing, type Tier } from './support/needs.js';
@@ -52,7 +53,7 @@ async function main(): Promise<number> {
   }
   const compiled = resolve(values.folder);
   const sources = compiled.replace(/([\\/])dist([\\/])(?!.*[\\/]dist[\\/])/, '$1');
-  const files = findTestFiles({ compiled, sources, tier, filters: positionals });
+  const files = longestFirst(findTestFiles({ compiled, sources, tier, filters: positionals }));
   const failures = prepareNeeds(tiersOfNeeds(tier), !values['no-install']);
   if (files.length === 0) failures.push(`no test file matches${positionals.map(part => ` "${part}"`).join('')}`);
 

@@ -48,8 +48,8 @@ async function startThird(kind: 'storage-proxy' | 'worker'): Promise<StartedProc
   });
 }
 
-test('50 pulls of 64 MiB through two gateways, half of them slow', async () => {
-  const size = 64 * MiB;
+test('50 pulls of 40 MiB through two gateways, half of them slow', async () => {
+  const size = 40 * MiB;
   const digest = await stack.push(repository, size);
   const speed = (index: number) => (index % 4 < 2 ? {} : { bytesPerSecond: 4 * MiB });
   const crossed = await stack.crossed(() =>
