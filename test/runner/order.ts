@@ -1,8 +1,9 @@
 /** In which order files begin. */
 
 /**
- * Those that take more than a minute, or in the plain tier more than half of one. They begin first: a long one that begins last runs alone at the end, while the other
- * places are empty. A file that is missing here costs that time, and one that is gone costs nothing.
+ * Those that take more than a minute, or in the plain tier more than half of one. They begin first: a long one that begins
+ * last runs alone at the end, while the other places are empty. A file that is missing here costs that time, and one that is
+ * gone costs nothing.
  */
 const LONG = [
   'engines/swift-s3',
