@@ -62,18 +62,23 @@ test('another connection does not wait', async () => {
 });
 
 test('who has waited long goes on beside those before it, and later ones wait for both', async () => {
-  const turns = new Turns(50);
+  const mostMs = 400;
+  const turns = new Turns(mostMs);
   const first = piece(turns);
+  const askedAt = performance.now();
   const second = piece(turns);
-  const since = performance.now();
-  while (!second.hasBegun && performance.now() - since < 5_000) await setImmediate();
+  while (!second.hasBegun && performance.now() - askedAt < 10_000) await setImmediate();
   assert.ok(second.hasBegun);
-  assert.ok(performance.now() - since > 40);
+  // A timer may be early by a millisecond.
+  assert.ok(performance.now() - askedAt >= mostMs - 1);
   second.end();
   await finished(second.over);
+  const thirdAskedAt = performance.now();
   const third = piece(turns);
   await settled();
-  assert.not(third.hasBegun, 'the first is not over');
+  // On a crowded machine it may have waited long itself by now.
+  const hasWaitedLong = performance.now() - thirdAskedAt >= mostMs - 1;
+  assert.ok(hasWaitedLong || !third.hasBegun, 'the first is not over');
   first.end();
   await settled();
   assert.ok(third.hasBegun);

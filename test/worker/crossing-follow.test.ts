@@ -100,14 +100,31 @@ test('when nothing comes, one follower leaves, and the others only when their pa
 });
 
 test('when nothing comes, but others get bytes, nobody leaves before its patience is over', async () => {
-  const traffic = new Traffic();
-  const [blob, waits] = [randomBytes(5.5 * MiB), crossingOf(MiB, traffic)];
-  const copying = collect(crossingOf(blob.length, traffic).through(0, async at => pieces(blob, at, 100)));
+  class Flowing extends Traffic {
+    override get isFlowing() {
+      return true;
+    }
+  }
+  const crossing = crossingOf(MiB, new Flowing());
   const began = performance.now();
-  assert.is((await follow(waits, 0, MiB, 5_000)).end, 'behind');
+  assert.is((await follow(crossing, 0, MiB, 5_000)).end, 'behind');
   const ms = performance.now() - began;
-  assert.ok(ms >= 5_000, `${ms} ms`);
-  await copying;
+  assert.ok(ms >= 4_999, `${ms} ms`);
+});
+
+test('the crossings of a process know whether any of them gets bytes', async () => {
+  const traffic = new Traffic();
+  assert.not(traffic.isFlowing);
+  const blob = randomBytes(MiB);
+  const copying = crossingOf(blob.length, traffic).through(0, async at => pieces(blob, at));
+  await copying.next();
+  assert.ok(traffic.isFlowing);
+  await sleep(1_100);
+  assert.not(traffic.isFlowing);
+  await copying.return();
+
+  await crossingOf(blob.length, traffic).open(async length => pieces(blob.subarray(0, length)));
+  assert.ok(traffic.isFlowing, 'an opening counts, too');
 });
 
 test('once bytes came again, one may leave again', async () => {
