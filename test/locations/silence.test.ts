@@ -99,42 +99,39 @@ test('a process that was held up itself does not take that for silence', async (
   assert.not(gaveUp);
 });
 
-test('while no worker answers, a read goes its own way for a piece only, though it has asked none itself', async () => {
-  const address = `127.0.0.1:${await freePort()}`;
-  const workers = new NearWorkers({ addresses: async () => [address], log: quiet });
+/** The workers at these addresses. */
+function workersAt(...addresses: string[]): NearWorkers {
+  const workers = new NearWorkers({ addresses: async () => addresses, log: quiet });
   atEnd(() => workers.close());
+  return workers;
+}
+/** A read of all of a blob that this region lacks. */
+function readOf(size: number, workers: NearWorkers): Crossing {
   const locations = new Locations({ locations: [], preference: [], identify: async () => true, log: quiet });
   atEnd(() => locations.close());
-  const size = 100 * MiB;
   const request: CrossingRequest = {
     ...{ locations, digest: digestOf(randomBytes(8)), size, holders: ['usstorage'], context: {} },
     range: { offset: 0, length: size },
   };
-  const read = () => new Crossing(request, 'eustorage', workers, () => {}).next(0, size);
-  const piece = { kind: 'stored', limit: MiB };
-  assert.equal(await read(), piece, 'the worker does not answer');
-  assert.is(await workers.choose('anything'), undefined, 'it is not asked for a while');
-  assert.equal(await read(), piece);
+  return new Crossing(request, 'eustorage', workers, () => {});
+}
 
-  const none = new NearWorkers({ addresses: async () => [], log: quiet });
-  atEnd(() => none.close());
-  assert.equal(await new Crossing(request, 'eustorage', none, () => {}).next(0, size), { kind: 'stored', limit: size });
+test('while no worker answers, a read goes its own way for a piece only, though it has asked none itself', async () => {
+  const workers = workersAt(`127.0.0.1:${await freePort()}`);
+  const size = 100 * MiB;
+  const piece = { kind: 'stored', limit: MiB };
+  assert.equal(await readOf(size, workers).next(0, size), piece, 'the worker does not answer');
+  assert.is(await workers.choose('anything'), undefined, 'it is not asked for a while');
+  assert.equal(await readOf(size, workers).next(0, size), piece);
+  assert.equal(await readOf(size, workersAt()).next(0, size), { kind: 'stored', limit: size });
 });
 
 test('while no worker answers, each piece is twice as long as the one before, up to 8 MiB', async () => {
-  const workers = new NearWorkers({ addresses: async () => [`127.0.0.1:${await freePort()}`], log: quiet });
-  atEnd(() => workers.close());
-  const locations = new Locations({ locations: [], preference: [], identify: async () => true, log: quiet });
-  atEnd(() => locations.close());
   const size = 21 * MiB;
-  const request: CrossingRequest = {
-    ...{ locations, digest: digestOf(randomBytes(8)), size, holders: ['usstorage'], context: {} },
-    range: { offset: 0, length: size },
-  };
-  const crossing = new Crossing(request, 'eustorage', workers, () => {});
+  const read = readOf(size, workersAt(`127.0.0.1:${await freePort()}`));
   const limits: number[] = [];
   for (let at = 0; at < size; at += limits.at(-1) ?? size) {
-    const next = await crossing.next(at, size - at);
+    const next = await read.next(at, size - at);
     assert.is(next.kind, 'stored');
     limits.push(next.kind === 'stored' ? next.limit : 0);
   }

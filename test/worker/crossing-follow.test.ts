@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { Crossing, type News, TICK_MS, Traffic } from '../../worker/crossing/crossing.js';
+import { Crossing, type News, TICK_MS } from '../../worker/crossing/crossing.js';
 import { Ring, RingMemory } from '../../worker/crossing/ring.js';
+import { Traffic } from '../../worker/crossing/traffic.js';
 import { collect } from '../support/bytes.js';
 import { atEnd, suite } from '../support/suite.js';
 import { until } from '../support/wait.js';

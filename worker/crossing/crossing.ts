@@ -10,6 +10,7 @@
  */
 import { FRAME_BYTES } from '../../lib/rpc/channel.js';
 import { RING_BYTES, Ring, type RingMemory } from './ring.js';
+import { Traffic } from './traffic.js';
 
 /** How a crossing ended. */
 export type Outcome =
@@ -47,11 +48,9 @@ const RATE_KNOWN_MS = 250;
  * seen from here. One goes first. The others follow only if it still goes on when their patience is over: if all is slow
  * because it is crowded, fifty that leave at once, and read as much from afar each, would make it worse.
  *
- * As long as other crossings get bytes meanwhile, within this time of each other, it is a crowd: nobody leaves before its
- * patience is over, since from afar nothing would come any sooner.
+ * Nor does anybody leave before that while others get bytes (traffic.ts).
  */
 const STALL_MS = 4_000;
-const CROWD_MS = 1_000;
 
 /** One that goes to read a piece from afar, or whose gateway asks anew, is back within this time. */
 const BACK_MS = 5_000;
@@ -70,21 +69,6 @@ interface Waiter {
   /** Whether new bytes are of interest; the end always is. */
   readonly forBytes: boolean;
   wake(): void;
-}
-
-/** What the crossings of a process know of each other: whether any of them gets bytes. */
-export class Traffic {
-  #cameAt = Number.NEGATIVE_INFINITY;
-
-  /** Bytes have come to one of them. */
-  came(): void {
-    this.#cameAt = performance.now();
-  }
-
-  /** Whether some came a moment ago. */
-  get isFlowing(): boolean {
-    return performance.now() - this.#cameAt < CROWD_MS;
-  }
 }
 
 export class Crossing {

@@ -1,8 +1,9 @@
 /** The crossings of this process, by blob and target: whoever copies a blob and whoever reads it meet here. */
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../lib/oci/digest.js';
-import { Crossing, type Outcome, TICK_MS, Traffic } from './crossing.js';
+import { Crossing, type Outcome, TICK_MS } from './crossing.js';
 import { RingMemory } from './ring.js';
+import { Traffic } from './traffic.js';
 
 /** A blob, and where it is to come to. */
 export interface Way {
